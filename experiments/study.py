@@ -1,0 +1,86 @@
+"""Runs a study: plans its cells, trains and evaluates them, reports.
+
+    python -m experiments.study --config=configs.quickstart:study \
+        --workdir=runs/quick [--mode=run|plan|status|report]
+
+Cells that are done are not run again, one that was interrupted goes on where
+it was, and one that failed is tried anew. Cost: the plan prints it first.
+"""
+
+from pathlib import Path
+import sys
+
+from absl import flags
+from tqdm import tqdm
+
+from research import config
+from research.study import report, runner, store, tables
+from research.study.plan import StudyConfig, cells
+
+_WORKDIR = flags.DEFINE_string(
+  'workdir', None, 'Folder of the study.', required=True
+)
+_MODE = flags.DEFINE_enum(
+  'mode',
+  'run',
+  ['run', 'plan', 'status', 'report'],
+  'Run the study, or only print its plan or status, or only write its report.',
+)
+
+
+def main(study: StudyConfig) -> None:
+  """Does what `--mode` says; exits with status 1 if a cell failed."""
+  workdir = Path(_WORKDIR.value)
+  if _MODE.value == 'plan':
+    print(tables.plan(study))
+    return
+  if _MODE.value == 'status':
+    print(tables.status(cells(study), workdir))
+    return
+  if _MODE.value == 'run':
+    print(tables.plan(study), flush=True)
+    train(study, workdir)
+  print(tables.results(store.frame(workdir)))
+  print(f'report: {report.make(study, workdir)}')
+  failed = [
+    (cell.name, state.reason)
+    for cell in cells(study)
+    if (state := store.status(cell.folder(workdir))).state == 'failed'
+  ]
+  for name, reason in failed:
+    print(f'failed: {name}: {reason}')
+  if failed:
+    sys.exit(1)
+
+
+def train(study: StudyConfig, workdir: Path) -> None:
+  """Runs the cells behind a progress bar that counts FLOPs."""
+  planned = cells(study)
+  shares = [
+    float(store.status(cell.folder(workdir)).state == 'done')
+    for cell in planned
+  ]
+  weights = [cell.flops + 1e9 for cell in planned]
+  bar = tqdm(
+    total=sum(weights),
+    initial=sum(w * s for w, s in zip(weights, shares, strict=True)),
+    unit='FLOP',
+    unit_scale=True,
+    smoothing=0.05,
+    desc='study',
+  )
+
+  def listen(event):
+    if event.state == 'failed':
+      bar.write(f'failed: {planned[event.cell].name}: {event.reason}')
+    bar.update(weights[event.cell] * (event.share - shares[event.cell]))
+    shares[event.cell] = event.share
+    finished = sum(share == 1 for share in shares)
+    bar.set_postfix_str(f'{finished}/{len(planned)} cells')
+
+  with bar:
+    runner.run(study, workdir, listen)
+
+
+if __name__ == '__main__':
+  config.run(main)

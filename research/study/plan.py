@@ -1,0 +1,186 @@
+"""A study: a question, designs that make cells, and how they are evaluated."""
+
+from collections.abc import Iterator
+import dataclasses
+from typing import Any
+
+from research import config
+from research.config import BadInput
+from research.scaling.ladder import Ladder, model_flops
+from research.study.cells import Cell, NGram
+from research.study.evaluation import Evaluation
+from research.study.executors import InProcess, Pool
+from research.train.loop import TrainConfig
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class IsoFlop:
+  """Every size of a ladder at every budget: one isoFLOP curve a budget.
+
+  Attributes:
+    train: What all its cells share; model, batch size, steps, warm-up and
+      learning rate are set by the ladder.
+    ladder: How a dial makes a size.
+    dials: The sizes.
+    budgets: Model FLOPs of each curve.
+    seeds: Each cell is repeated over these.
+    skip: Cells left out, as (dial, budget), where a budget would be too few
+      steps to train a size at all.
+  """
+
+  train: TrainConfig
+  ladder: Ladder
+  dials: tuple[int, ...]
+  budgets: tuple[float, ...]
+  seeds: tuple[int, ...] = (0,)
+
+  def __post_init__(self):
+    for name in ('dials', 'budgets', 'seeds'):
+      if not getattr(self, name):
+        raise BadInput(f'{name} is empty; name at least one')
+
+  def cells(self) -> Iterator[Cell]:
+    """One cell a size, budget and seed."""
+    for dial in self.dials:
+      model = self.ladder.size(dial)
+      for budget in self.budgets:
+        for seed in self.seeds:
+          yield Cell(
+            self._train(model, budget, seed),
+            {'size': size_label(model), 'budget': budget, 'seed': seed},
+          )
+
+  def _train(self, model, budget: float, seed: int) -> TrainConfig:
+    n_steps = self.ladder.steps(model, budget)
+    return dataclasses.replace(
+      self.train,
+      model=model,
+      batch_size=self.ladder.sequences(model),
+      learning_rate=self.ladder.rate(model),
+      warmup_steps=self.ladder.warmup(n_steps),
+      n_steps=n_steps,
+      seed=seed,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Axis:
+  """One swept field.
+
+  Attributes:
+    field: Dotted path in the config, such as `learning_rate` or
+      `model.d_model`.
+    values: What it takes.
+  """
+
+  field: str
+  values: tuple[float | int | str, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Grid:
+  """Every combination of some fields' values; with no axes, one cell.
+
+  Attributes:
+    train: The config that is varied.
+    axes: The swept fields.
+    flops: If given, each cell's steps are set so that it spends this many
+      model FLOPs, whatever its batch and size; warm-up keeps its share.
+  """
+
+  train: TrainConfig
+  axes: tuple[Axis, ...] = ()
+  flops: float | None = None
+
+  def cells(self) -> Iterator[Cell]:
+    """One cell a combination."""
+    paths = {axis.field: axis.values for axis in self.axes}
+    for made in config.grid(self.train, paths):
+      made = self._spend(made)
+      labels = {path: _at(made, path) for path in paths}
+      yield Cell(
+        made,
+        {'size': size_label(made.model), 'budget': self.flops, **labels},
+      )
+
+  def _spend(self, made: TrainConfig) -> TrainConfig:
+    if self.flops is None:
+      return made
+    steps = max(
+      1, round(self.flops / model_flops(made.model) / made.batch_size)
+    )
+    warmup = max(1, round(steps * made.warmup_steps / made.n_steps))
+    return dataclasses.replace(made, n_steps=steps, warmup_steps=warmup)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StudyConfig:
+  """A question, the cells that answer it, and how they are run.
+
+  Attributes:
+    title: The report's heading.
+    question: What the study asks, in a sentence.
+    designs: What is trained.
+    evaluation: How each cell is evaluated.
+    executor: How cells are run; no part of the fingerprint.
+    flops_per_second: Sustained rate that the plan's times assume, measured on
+      the machine the study is meant for; no part of the fingerprint.
+    seconds_per_shape: Compilation of one size, likewise.
+  """
+
+  title: str
+  question: str
+  designs: tuple[IsoFlop | Grid | NGram, ...]
+  evaluation: Evaluation = Evaluation()
+  executor: InProcess | Pool = dataclasses.field(
+    default=InProcess(), metadata={'fingerprint': False}
+  )
+  flops_per_second: float = dataclasses.field(
+    default=2e10, metadata={'fingerprint': False}
+  )
+  seconds_per_shape: float = dataclasses.field(
+    default=10.0, metadata={'fingerprint': False}
+  )
+
+
+def cells(study: StudyConfig) -> list[Cell]:
+  """The cells of every design, in order, each once."""
+  found: dict[str, Cell] = {}
+  for design in study.designs:
+    for cell in _cells(design):
+      found.setdefault(cell.name, cell)
+  return list(found.values())
+
+
+def _cells(design) -> Iterator[Cell]:
+  if isinstance(design, NGram):
+    return iter([Cell(design, {'size': f'{design.order}-gram'})])
+  return design.cells()
+
+
+def groups(planned: list[Cell]) -> list[list[tuple[int, Cell]]]:
+  """Cells by what is compiled for them, the costliest group first."""
+  by_shape: dict[Any, list[tuple[int, Cell]]] = {}
+  for index, cell in enumerate(planned):
+    by_shape.setdefault(_shape(cell), []).append((index, cell))
+  return sorted(
+    by_shape.values(), key=lambda g: -sum(cell.flops for _, cell in g)
+  )
+
+
+def _shape(cell: Cell):
+  if isinstance(cell.config, NGram):
+    return cell.config
+  c = cell.config
+  return c.model, c.batch_size, c.optimizer, c.schedule, c.objectives
+
+
+def size_label(model) -> str:
+  """Width x depth, with both depths where they are two stacks."""
+  return f'{model.d_model}x{model.n_layers}'
+
+
+def _at(made, path: str):
+  for name in path.split('.'):
+    made = made[int(name)] if name.isdigit() else getattr(made, name)
+  return made

@@ -1,0 +1,128 @@
+"""Where results are kept: tidy rows, written whole, owned by their run.
+
+STUDY/study.json            the plan's config
+STUDY/runs/NAME/            one run: config, checkpoints, metrics
+STUDY/runs/NAME/results.jsonl   its rows; there once the cell is done
+STUDY/runs/NAME/failure.json    why the cell failed, if it did
+STUDY/results.jsonl         all rows, in the order of the plan
+"""
+
+from collections.abc import Iterable, Mapping
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from research.config import BadInput
+
+RESULTS = 'results.jsonl'
+FAILURE = 'failure.json'
+RUNNING = 'running.json'
+
+
+class Status(NamedTuple):
+  """What is known of a cell from its folder.
+
+  Attributes:
+    state: `done`, `running`, `failed`, `interrupted` or `waiting`.
+    reason: Why it failed; empty otherwise.
+  """
+
+  state: str
+  reason: str = ''
+
+
+def write_whole(path: Path, text: str) -> None:
+  """Writes `text` to `path` whole or not at all.
+
+  Raises:
+    OSError: The disk is full or the folder is not writable; `path` is as it
+      was, and nothing half-written is left.
+  """
+  path.parent.mkdir(parents=True, exist_ok=True)
+  part = path.with_name(f'.{path.name}.{os.getpid()}')
+  try:
+    part.write_text(text, encoding='utf-8')
+    os.replace(part, path)
+  finally:
+    part.unlink(missing_ok=True)
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+  """Writes one JSON object a line; numbers that are not finite become null."""
+  lines = (json.dumps(_finite(row), sort_keys=True) for row in rows)
+  write_whole(path, ''.join(line + '\n' for line in lines))
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+  """The rows of one file, in order."""
+  with path.open(encoding='utf-8') as lines:
+    return [json.loads(line) for line in lines]
+
+
+def frame(workdir: str | os.PathLike[str]) -> pd.DataFrame:
+  """The results table of a study, or of one run, as a pandas frame.
+
+  Raises:
+    BadInput: The folder holds no results.
+  """
+  path = Path(workdir) / RESULTS
+  if not path.exists():
+    raise BadInput(f'workdir={workdir} holds no {RESULTS}; run the study first')
+  return pd.DataFrame(read_rows(path))
+
+
+def curve(run: Path) -> pd.DataFrame:
+  """The training curve of a run: its `metrics.jsonl`, empty if there is none."""
+  path = run / 'metrics.jsonl'
+  return pd.DataFrame(read_rows(path) if path.exists() else [])
+
+
+def status(run: Path) -> Status:
+  """The state of the cell whose folder is `run`."""
+  if (run / RESULTS).exists():
+    return Status('done')
+  if (run / FAILURE).exists():
+    return Status('failed', json.loads((run / FAILURE).read_text())['reason'])
+  if (run / RUNNING).exists():
+    process = json.loads((run / RUNNING).read_text())['process']
+    return Status('running' if _alive(process) else 'interrupted')
+  return Status('waiting')
+
+
+def begin(run: Path) -> None:
+  """Marks the cell as running in this process, forgetting an old failure."""
+  write_whole(run / RUNNING, json.dumps({'process': os.getpid()}))
+  (run / FAILURE).unlink(missing_ok=True)
+
+
+def fail(run: Path, reason: str) -> None:
+  """Marks the cell as failed."""
+  write_whole(run / FAILURE, json.dumps({'reason': reason}))
+  (run / RUNNING).unlink(missing_ok=True)
+
+
+def finish(run: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+  """Writes the cell's rows, which makes it done."""
+  write_rows(run / RESULTS, rows)
+  (run / RUNNING).unlink(missing_ok=True)
+
+
+def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
+  bad = (float('inf'), float('-inf'))
+  return {
+    k: None if isinstance(v, float) and (v != v or v in bad) else v
+    for k, v in row.items()
+  }
+
+
+def _alive(process: int) -> bool:
+  try:
+    os.kill(process, 0)
+  except ProcessLookupError:
+    return False
+  except PermissionError:
+    return True
+  return True

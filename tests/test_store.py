@@ -1,0 +1,70 @@
+"""Rows are written whole, and a folder tells the state of its cell."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from research.config import BadInput
+from research.study import store
+
+
+def test_a_cell_goes_from_waiting_through_running_to_done(tmp_path):
+  assert store.status(tmp_path).state == 'waiting'
+  store.begin(tmp_path)
+  assert store.status(tmp_path).state == 'running'
+  store.finish(tmp_path, [{'value': 1.0}])
+  assert store.status(tmp_path).state == 'done'
+
+
+def test_a_failure_tells_its_reason_until_the_next_attempt(tmp_path):
+  store.begin(tmp_path)
+  store.fail(tmp_path, 'no luck')
+  assert store.status(tmp_path) == ('failed', 'no luck')
+  store.begin(tmp_path)
+  assert store.status(tmp_path).state == 'running'
+
+
+def test_a_dead_process_leaves_an_interrupted_cell(tmp_path):
+  ended = subprocess.run(
+    [sys.executable, '-c', 'import os; print(os.getpid())'],
+    capture_output=True,
+    text=True,
+  )
+  text = json.dumps({'process': int(ended.stdout)})
+  (tmp_path / store.RUNNING).write_text(text)
+  assert store.status(tmp_path).state == 'interrupted'
+
+
+def test_rows_come_back_and_infinities_become_null(tmp_path):
+  rows = [{'a': 1, 'b': float('inf')}, {'a': float('nan'), 'c': 'x'}]
+  store.write_rows(tmp_path / store.RESULTS, rows)
+  assert store.read_rows(tmp_path / store.RESULTS) == [
+    {'a': 1, 'b': None},
+    {'a': None, 'c': 'x'},
+  ]
+  assert list(store.frame(tmp_path)['a'].dropna()) == [1]
+
+
+def test_a_folder_without_results_is_named(tmp_path):
+  with pytest.raises(BadInput, match='holds no results.jsonl'):
+    store.frame(tmp_path)
+
+
+def test_a_full_disk_leaves_the_old_file_whole(tmp_path):
+  path = tmp_path / 'rows'
+  path.write_text('old')
+  child = f"""
+import pathlib, resource, signal
+from research.study import store
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+store.write_whole(pathlib.Path({str(path)!r}), 'new' * 1000)
+"""  # a file-size limit stands for a full disk
+  ended = subprocess.run(
+    [sys.executable, '-c', child], capture_output=True, text=True
+  )
+  assert 'File too large' in ended.stderr
+  assert path.read_text() == 'old'
+  assert [p.name for p in tmp_path.iterdir()] == ['rows']
