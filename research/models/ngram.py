@@ -84,7 +84,8 @@ class NGram:
   ) -> 'NGram':
     """Counts `tokens` [t] (a prefix of `max_tokens`) and returns the model.
 
-    On the 20.9 M bytes of the embedded corpus, one core: see BUILD.md.
+    The embedded corpus in bytes (20.5 M tokens) takes 1.4 s and 0.4 GB at order
+    6 on one core of an AVX-512 machine.
     """
     tokens = np.asarray(tokens)[:max_tokens]
     if not len(tokens):
