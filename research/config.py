@@ -100,9 +100,7 @@ def load(name: str | None) -> Any:
   try:
     module = importlib.import_module(module_name)
   except ImportError as e:
-    here = f'{module_name}.'.startswith(f'{e.name}.')
-    hint = fields.nearest(module_name, _modules(module_name)) if here else ''
-    raise BadInput(f'{flag}: {e}{"; " * here}{hint}') from None
+    raise BadInput(f'{flag}: {e}{_module_hint(module_name, e)}') from None
   function = getattr(module, function_name, None)
   if not callable(function):
     hint = fields.nearest(function_name, _functions(module))
@@ -152,7 +150,7 @@ def _one_line() -> Iterator[None]:
     yield
   except KeyboardInterrupt:
     _end('interrupted', 130)
-  except (BadInput, OSError, flags.Error) as e:
+  except (BadInput, OSError) as e:
     _end(str(e) or type(e).__name__, 2)
 
 
@@ -183,19 +181,21 @@ def _parse_flags(argv: list[str]) -> list[str]:
     name, _, _ = e.flagname.partition('.')
     hint = fields.nearest(name, flags.FLAGS, 'see --help')
     raise BadInput(f'unknown flag --{e.flagname}; {hint}') from None
+  except flags.Error as e:
+    raise BadInput(str(e)) from None
   if rest[1:]:
     raise BadInput(f'{rest[1]!r} is no flag: write --NAME=VALUE')
   return rest
 
 
-def _modules(name: str) -> list[str]:
-  """The modules of the package that `name` would lie in."""
+def _module_hint(name: str, error: ImportError) -> str:
+  """Which module was meant, if it is `name` itself that is not there."""
   package, _, _ = name.rpartition('.')
-  try:
-    paths = importlib.import_module(package or '.').__path__
-  except (ImportError, AttributeError, TypeError):
-    return []
-  return [f'{package}.{m.name}' for m in pkgutil.iter_modules(paths)]
+  if error.name != name or not package:
+    return ''
+  paths = importlib.import_module(package).__path__
+  modules = [f'{package}.{m.name}' for m in pkgutil.iter_modules(paths)]
+  return f'; {fields.nearest(name, modules)}'
 
 
 def _functions(module: Any) -> list[str]:
