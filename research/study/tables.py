@@ -1,114 +1,250 @@
-"""The study as text: what is planned, how it stands, what came out."""
+"""Tables of the report: cells, minima, sweeps, failures, provenance."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
-from research.study import store
-from research.study.cells import Cell
-from research.study.plan import StudyConfig, cells, groups
+from research.plots import style
+from research.scaling.sweep import Slice
+from research.study.blocks import Row, Table, missing, number
+
+_RESULT = {
+  'run',
+  'architecture',
+  'params',
+  'params_non_embedding',
+  'size',
+  'budget',
+  'flops',
+  'tokens',
+  'unique_tokens',
+  'epochs',
+  'step',
+  'seed',
+  'learning_rate',
+  'batch_size',
+  'task',
+  'domain',
+  'metric',
+  'value',
+  'stderr',
+  'n',
+}
+"""Columns that say what was measured; the others say where it comes from."""
+
+_PER_RUN = {'fingerprint', 'config', 'workdir', 'folder'}
 
 
-def plan(study: StudyConfig) -> str:
-  """Cells with parameters, tokens, FLOPs and estimated time, and the sums."""
-  planned = cells(study)
-  rows = [
-    (
-      cell.name,
-      _count(cell.params),
-      _count(cell.tokens),
-      f'{cell.flops:.2e}',
-      _clock(cell.flops / study.flops_per_second),
-    )
-    for cell in planned
+def cells(
+  frame: pd.DataFrame, plan: Sequence[Mapping[str, Any]], fields: Sequence[str]
+) -> Table:
+  """Every cell of the plan and of the frame, with what it cost and reached."""
+  known = {str(cell['run']): dict(cell) for cell in plan}
+  for run, rows in frame.groupby('run', sort=False):
+    first = rows.iloc[0].to_dict()
+    known.setdefault(str(run), {'run': run})
+    known[str(run)] |= {
+      k: v for k, v in first.items() if k in _RESULT or k in fields
+    }
+    known[str(run)] |= _measures(rows) | {'state': 'done'}
+  extra = [f for f in fields if f not in ('size', 'params')]
+  columns = [
+    ('architecture', 'text'),
+    ('size', 'text'),
+    ('budget, FLOPs', ''),
+    *((f.replace('_', ' '), '') for f in extra),
+    ('parameters', ''),
+    ('tokens', ''),
+    ('epochs', ''),
+    ('FLOPs', ''),
+    ('loss, nats/token', ''),
+    ('perplexity', ''),
+    ('native bits/byte', ''),
+    ('yardstick bits/byte', ''),
+    ('time, s', ''),
+    ('tokens/s', ''),
+    ('MFU', ''),
+    ('seed', ''),
+    ('state', 'text'),
+    ('run folder', 'text'),
   ]
-  flops = sum(cell.flops for cell in planned)
-  shapes = len(groups(planned))
-  seconds = flops / study.flops_per_second + shapes * study.seconds_per_shape
-  total = (
-    f'{len(planned)} cells of {shapes} shapes, {flops:.2e} model FLOPs,'
-    f' about {_clock(seconds)} at {study.flops_per_second:.1e} FLOP/s and'
-    f' {study.seconds_per_shape:.0f} s of compilation and evaluation a shape'
+  rows = [_cell(cell, extra) for cell in known.values()]
+  return Table(
+    columns,
+    rows,
+    note='Loss, perplexity and native bits per byte are those of the '
+    'architecture’s own objective and do not compare across architectures; '
+    'yardstick bits per byte do. ± is one standard error.',
   )
-  heads = ('cell', 'parameters', 'tokens', 'FLOPs', 'training')
-  return f'{study.title}\n{_table(heads, rows)}\n{total}'
 
 
-def status(planned: Sequence[Cell], workdir: Path) -> str:
-  """Each cell's state, with the reason of each failure."""
-  found = [(cell.name, store.status(cell.folder(workdir))) for cell in planned]
-  rows = [(name, s.state, s.reason) for name, s in found]
-  states = pd.Series([s.state for _, s in found]).value_counts()
-  total = ', '.join(f'{n} {state}' for state, n in states.items())
-  return f'{_table(("cell", "state", "reason"), rows)}\n{total}'
+def _measures(rows: pd.DataFrame) -> dict[str, Any]:
+  """The last value of each measure of one run, by task and metric."""
+  rows = rows[rows['domain'].isna() | (rows['domain'] == 'all')]
+  rows = rows.sort_values('step', kind='stable')
+  found = {}
+  for row in rows.itertuples():
+    found[f'{row.task} {row.metric}'] = row.value
+    found[f'{row.task} {row.metric} stderr'] = row.stderr
+  return found
 
 
-def results(frame: pd.DataFrame) -> str:
-  """One line a finished cell: its size, spending and losses."""
-  rows = []
-  for run, cell in frame.groupby('run', sort=False):
-    first = cell.iloc[0]
-    rows.append(
+def _cell(cell: Mapping[str, Any], extra: Sequence[str]) -> Row:
+  def value(name, form='.3f'):
+    return number(cell.get(name), form)
+
+  def count(name, form=style.short):
+    held = cell.get(name)
+    return '–' if missing(held) else form(float(held))
+
+  bits = value('yardstick bits_per_byte')
+  error = cell.get('yardstick bits_per_byte stderr')
+  if not missing(error):
+    bits += f' ± {number(error)}'
+  state = str(cell.get('state', 'done'))
+  return Row(
+    (
+      style.title(str(cell.get('architecture', '–'))),
+      str(cell.get('size', '–')),
+      count('budget', style.power),
+      *(_plain(cell.get(f)) for f in extra),
+      count('params'),
+      count('tokens'),
+      value('epochs', '.2f'),
+      count('flops', style.power),
+      value('validation loss'),
+      value('validation perplexity', '.2f'),
+      value('validation bits_per_byte'),
+      bits,
+      value('training seconds', '.0f'),
+      count('training tokens_per_second'),
+      value('training mfu', '.1%'),
+      value('seed', '.0f'),
+      state,
+      str(cell.get('folder') or cell['run']),
+    ),
+    flag=state == 'failed',
+  )
+
+
+def minima(table: pd.DataFrame, measure: str) -> Table:
+  """The minima of isoFLOP curves."""
+  rows = [
+    Row(
       (
-        str(run),
-        _count(first.get('params')),
-        _count(first.get('tokens')),
-        _number(first.get('flops'), '.2e'),
-        _number(_value(cell, 'validation', 'loss'), '.4f'),
-        _number(_value(cell, 'validation', 'bits_per_byte'), '.4f'),
-        _number(_value(cell, 'yardstick', 'bits_per_byte'), '.4f'),
-        _number(_value(cell, 'training', 'seconds'), '.1f'),
-      )
+        style.title(row.architecture),
+        style.power(row.budget),
+        str(row.points),
+        style.short(row.best),
+        style.short(row.params),
+        number(row.loss),
+        number(row.residual, '.4f'),
+        row.verdict,
+      ),
+      flag=not row.inside,
     )
-  heads = (
-    'cell',
-    'parameters',
-    'tokens',
-    'FLOPs',
-    'loss',
-    'bits/byte',
-    'yardstick',
-    'seconds',
-  )
-  return _table(heads, rows)
+    for row in table.itertuples()
+  ]
+  columns = [
+    ('architecture', 'text'),
+    ('budget, FLOPs', ''),
+    ('points', ''),
+    ('best size tried', ''),
+    ('minimum N*', ''),
+    (f'{measure} there', ''),
+    ('residual, rms', ''),
+    ('minimum', 'text'),
+  ]
+  return Table(columns, rows)
 
 
-def _value(cell: pd.DataFrame, task: str, metric: str) -> float | None:
-  chosen = cell[(cell['task'] == task) & (cell['metric'] == metric)]
-  if 'domain' in chosen:
-    chosen = chosen[chosen['domain'].isna() | (chosen['domain'] == 'all')]
-  return None if chosen.empty else chosen['value'].iloc[0]
+def sweep(slices: Sequence[Slice]) -> Table:
+  """The best of every swept field and whether worse ones bound it."""
+  columns = [
+    ('architecture', 'text'),
+    ('model', 'text'),
+    ('field', 'text'),
+    ('values tried', 'text'),
+    ('best', ''),
+    ('loss there', ''),
+    ('bracketed', 'text'),
+  ]
+  rows = [
+    Row(
+      (
+        style.title(s.architecture),
+        described(s),
+        s.field,
+        ', '.join(f'{v:g}' for v in s.values),
+        f'{s.bracket.value:g}',
+        number(s.bracket.loss),
+        _bounds(s),
+      ),
+      flag=not s.bracket.both,
+    )
+    for s in slices
+  ]
+  return Table(columns, rows)
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-  columns = list(zip(heads, *rows, strict=True))
-  widths = [max(len(text) for text in column) for column in columns]
-  lines = []
-  for row in [heads, *rows]:
-    first, *rest = zip(row, widths, strict=True)
-    aligned = [first[0].ljust(first[1])] + [t.rjust(w) for t, w in rest]
-    lines.append('  '.join(aligned).rstrip())
-  return '\n'.join(lines)
+def described(s: Slice) -> str:
+  """The model of a slice and what was held, in a few words."""
+  words = []
+  if not missing(s.model.get('params')):
+    words.append(style.short(s.model['params']))
+  if not missing(s.model.get('budget')):
+    words.append(f'{style.power(s.model["budget"])} FLOPs')
+  words += [f'{k}={_plain(v)}' for k, v in s.held.items()]
+  return ', '.join(words)
 
 
-def _number(value, form: str) -> str:
-  return '–' if value is None or pd.isna(value) else format(value, form)
+def _bounds(s: Slice) -> str:
+  if s.bracket.both:
+    return 'yes'
+  sides = [
+    side
+    for side, bound in (('below', s.bracket.below), ('above', s.bracket.above))
+    if not bound
+  ]
+  return f'no: nothing worse {" or ".join(sides)}'
 
 
-def _count(value) -> str:
-  """A count with a unit: 12.3k, 4.56M."""
-  if value is None or pd.isna(value):
+def failures(plan: Sequence[Mapping[str, Any]]) -> Table | None:
+  """Planned cells without results, with the reason; None if there are none."""
+  lacking = [c for c in plan if c.get('state', 'done') != 'done']
+  if not lacking:
+    return None
+  columns = [('cell', 'text'), ('state', 'text'), ('reason', 'text long')]
+  rows = [
+    Row(
+      (str(c['run']), str(c['state']), str(c.get('reason') or '–')),
+      flag=c['state'] == 'failed',
+    )
+    for c in lacking
+  ]
+  return Table(columns, rows)
+
+
+def provenance(
+  frame: pd.DataFrame, about: Mapping[str, Any], fields: Sequence[str]
+) -> Table:
+  """Where the rows come from; what differs between rows is flagged."""
+  facts = {str(k): [v] for k, v in about.items()}
+  for name in frame.columns:
+    if name not in _RESULT and name not in fields:
+      facts[str(name)] = list(pd.unique(frame[name].dropna()))
+  rows = []
+  for name, values in facts.items():
+    shown = ', '.join(_plain(v) for v in values[:4]) or '–'
+    if len(values) > 4:
+      shown += f', … ({len(values)} different)'
+    mixed = len(values) > 1 and name not in _PER_RUN
+    rows.append(Row((name.replace('_', ' '), shown), flag=mixed))
+  return Table([('what', 'text'), ('value', 'text long')], rows)
+
+
+def _plain(value: Any) -> str:
+  if missing(value):
     return '–'
-  for unit, scale in (('B', 1e9), ('M', 1e6), ('k', 1e3)):
-    if value >= scale:
-      return f'{value / scale:.3g}{unit}'
-  return f'{value:.0f}'
-
-
-def _clock(seconds: float) -> str:
-  minutes, seconds = divmod(round(seconds), 60)
-  hours, minutes = divmod(minutes, 60)
-  if hours:
-    return f'{hours}h{minutes:02}m'
-  return f'{minutes}m{seconds:02}s' if minutes else f'{seconds}s'
+  return f'{value:g}' if isinstance(value, float) else str(value)
