@@ -1,0 +1,129 @@
+"""Multi-head, grouped and multi-query attention over explicit masks.
+
+Dimensions: `b` batch, `t` queries, `s` keys, `d` d_model, `n` query heads, `k`
+key and value heads, `g` = n / k, `h` d_head. Query head i reads key and value
+head i // g.
+"""
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from research.models import layers, parts, positions
+from research.models.layers import affine, weight, zeros
+
+
+def visible(
+  query_segments: Int[Array, 'b t'],
+  key_segments: Int[Array, 'b s'],
+  *,
+  causal: bool = False,
+  prefix: Bool[Array, 'b s'] | None = None,
+) -> Bool[Array, 'b t s']:
+  """Which keys a query may look at.
+
+  Those of its own segment, where 0 is padding that neither sees nor is seen;
+  if causal, of these only keys no later in the array, or in the prefix.
+  """
+  same = query_segments[:, :, None] == key_segments[:, None, :]
+  mask = same & (key_segments != 0)[:, None, :]
+  if not causal:
+    return mask
+  t, s = mask.shape[1:]
+  past = (jnp.arange(t)[:, None] >= jnp.arange(s)[None, :])[None]
+  return mask & (past if prefix is None else past | prefix[:, None, :])
+
+
+def attend(
+  q: Float[Array, 'b t n h'],
+  k: Float[Array, 'b s k h'],
+  v: Float[Array, 'b s k h'],
+  mask: Bool[Array, '#b t s'],
+  *,
+  scale: float,
+  bias: Float[Array, 'n t s'] | None = None,
+  rate: float = 0.0,
+  key: jax.Array | None = None,
+) -> tuple[Float[Array, 'b t n h'], Float[Array, 'b n t s']]:
+  """Averages of `v`, weighted by softmax(scale · q·k + bias) where `mask`.
+
+  A query that may look at nothing gets zeros. Scores and softmax are float32.
+  Every other way to compute attention (cuDNN, flash) replaces this function.
+
+  Args:
+    q: Queries.
+    k: Keys.
+    v: Values.
+    mask: Which keys each query looks at.
+    scale: Factor on q·k.
+    bias: Added to the scores.
+    rate: Dropout on the weights, if a key is given.
+    key: For dropout.
+
+  Returns:
+    The averages, and the weights before dropout.
+  """
+  b, t, n, h = q.shape
+  s, kv = k.shape[1:3]
+  q = (q * scale).reshape(b, t, kv, n // kv, h)
+  scores = jnp.einsum(
+    'btkgh,bskh->bkgts', q, k, preferred_element_type=jnp.float32
+  )
+  if bias is not None:
+    scores = scores + bias.reshape(kv, n // kv, t, s)
+  scores = jnp.where(mask[:, None, None], scores, jnp.finfo(jnp.float32).min)
+  weights = jax.nn.softmax(scores, axis=-1)
+  dropped = layers.dropout(weights, rate, key).astype(v.dtype)
+  y = jnp.einsum('bkgts,bskh->btkgh', dropped, v).reshape(b, t, n, h)
+  seeing = jnp.any(mask, axis=-1)
+  y = jnp.where(seeing[:, :, None, None], y, 0)
+  return y, jnp.where(seeing[:, None, :, None], weights.reshape(b, n, t, s), 0)
+
+
+class Attention(nnx.Module):
+  """Projections around `attend`: self attention, or cross with a memory."""
+
+  def __init__(
+    self, spec: parts.Attention, rngs: nnx.Rngs, *, output_scale: float = 1.0
+  ):
+    d, n, k, h = spec.d_model, spec.n_heads, spec.n_kv_heads, spec.d_head
+    self.spec = spec
+    keys = ('embed', 'kv_heads', 'head')
+    self.query = weight(
+      rngs, (d, n, h), ('embed', 'heads', 'head'), std=d**-0.5
+    )
+    self.key = weight(rngs, (d, k, h), keys, std=d**-0.5)
+    self.value = weight(rngs, (d, k, h), keys, std=d**-0.5)
+    std = (n * h) ** -0.5 * output_scale
+    self.out = weight(rngs, (n, h, d), ('heads', 'head', 'embed'), std=std)
+    self.query_bias = zeros(n * h, 'heads') if spec.bias else None
+    self.key_bias = zeros(k * h, 'kv_heads') if spec.bias else None
+    self.value_bias = zeros(k * h, 'kv_heads') if spec.bias else None
+    self.out_bias = zeros(d, 'embed') if spec.bias else None
+
+  def __call__(
+    self,
+    x: Float[Array, 'b t d'],
+    memory: Float[Array, 'b s d'],
+    mask: Bool[Array, '#b t s'],
+    *,
+    bias: Float[Array, 'n t s'] | None = None,
+    angles: Float[Array, 'b t r'] | None = None,
+    rate: float = 0.0,
+    key: jax.Array | None = None,
+  ) -> tuple[Float[Array, 'b t d'], Float[Array, 'b n t s']]:
+    """What each of `x` reads from `memory` (itself, in self attention).
+
+    Returns:
+      The output, and the attention weights in float32.
+    """
+    q = affine(x, self.query, self.query_bias)
+    k = affine(memory, self.key, self.key_bias)
+    v = affine(memory, self.value, self.value_bias)
+    if angles is not None:
+      q, k = positions.rotate(q, angles), positions.rotate(k, angles)
+    y, weights = attend(
+      q, k, v, mask, scale=self.spec.scale, bias=bias, rate=rate, key=key
+    )
+    return affine(y, self.out, self.out_bias, 2), weights

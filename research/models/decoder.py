@@ -1,0 +1,54 @@
+"""Decoder-only transformer: reads tokens left to right (GPT)."""
+
+from collections.abc import Mapping
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from research.models.attention import visible
+from research.models.config import ModelConfig
+from research.models.heads import Embedding, VocabularyHead
+from research.models.stack import Stack
+
+
+class Decoder(nnx.Module):
+  """Predicts each token from the ones before it, and from a prefix if any."""
+
+  def __init__(self, cfg: ModelConfig, rngs: nnx.Rngs):
+    self.cfg = cfg
+    self.embedding = Embedding(cfg, rngs)
+    self.stack = Stack(cfg.stacks[0], rngs)
+    self.head = VocabularyHead(cfg, rngs)
+
+  def __call__(
+    self,
+    batch: Mapping[str, ArrayLike],
+    *,
+    key: jax.Array | None = None,
+    attention_weights: bool = False,
+  ):
+    """Logits [b, t, v] in float32.
+
+    Args:
+      batch: `tokens`, `segments` and `positions` [b, t]; optionally `prefix`
+        [b, t], True where a token is seen by all of its segment, and
+        `token_types`.
+      key: For dropout; None: no dropout.
+      attention_weights: Whether to return `{'decoder': [l, b, n, t, t]}`, too.
+    """
+    tokens, segments, positions = (
+      jnp.asarray(batch[name]) for name in ('tokens', 'segments', 'positions')
+    )
+    prefix, types = (
+      None if name not in batch else jnp.asarray(batch[name])
+      for name in ('prefix', 'token_types')
+    )
+    mask = visible(segments, segments, causal=True, prefix=prefix)
+    x = self.embedding(tokens, types)
+    x, weights = self.stack(x, mask, positions, key=key)
+    logits = self.head(x, self.embedding.table[...])
+    if attention_weights:
+      return logits, {'decoder': weights['self']}
+    return logits

@@ -1,0 +1,50 @@
+"""Encoder-only transformer: each token is read from both sides (BERT)."""
+
+from collections.abc import Mapping
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from research.models.attention import visible
+from research.models.config import ModelConfig
+from research.models.heads import Embedding, VocabularyHead
+from research.models.stack import Stack
+
+
+class Encoder(nnx.Module):
+  """Predicts the token at each position from all tokens of its segment."""
+
+  def __init__(self, cfg: ModelConfig, rngs: nnx.Rngs):
+    self.cfg = cfg
+    self.embedding = Embedding(cfg, rngs)
+    self.stack = Stack(cfg.stacks[0], rngs)
+    self.head = VocabularyHead(cfg, rngs)
+
+  def __call__(
+    self,
+    batch: Mapping[str, ArrayLike],
+    *,
+    key: jax.Array | None = None,
+    attention_weights: bool = False,
+  ):
+    """Logits [b, t, v] in float32.
+
+    Args:
+      batch: `tokens`, `segments` and `positions` [b, t], and `token_types` if
+        the model has them (absent: all 0).
+      key: For dropout; None: no dropout.
+      attention_weights: Whether to return `{'encoder': [l, b, n, t, t]}`, too.
+    """
+    tokens, segments, positions = (
+      jnp.asarray(batch[name]) for name in ('tokens', 'segments', 'positions')
+    )
+    types = batch.get('token_types')
+    types = None if types is None else jnp.asarray(types)
+    x = self.embedding(tokens, types)
+    x, weights = self.stack(x, visible(segments, segments), positions, key=key)
+    logits = self.head(x, self.embedding.table[...])
+    if attention_weights:
+      return logits, {'encoder': weights['self']}
+    return logits

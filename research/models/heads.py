@@ -1,0 +1,81 @@
+"""From the stream at the foot of a model to vocabulary, and back at its top."""
+
+from flax import nnx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from research.models import layers
+from research.models.config import ModelConfig, Sinusoidal
+from research.models.layers import EMBEDDING_STD, affine, weight, zeros
+
+
+class Embedding(nnx.Module):
+  """Vectors of tokens and of token types."""
+
+  def __init__(self, cfg: ModelConfig, rngs: nnx.Rngs):
+    self.cfg = cfg
+    d, v, types = cfg.d_model, cfg.vocab_size, cfg.n_token_types
+    self.table = weight(rngs, (v, d), ('vocab', 'embed'), std=EMBEDDING_STD)
+    self.types = (
+      weight(rngs, (types, d), ('position', 'embed'), std=EMBEDDING_STD)
+      if types
+      else None
+    )
+
+  def __call__(
+    self,
+    tokens: Int[Array, 'b t'],
+    types: Int[Array, 'b t'] | None = None,
+  ) -> Float[Array, 'b t d']:
+    """Embeddings in the dtype of computation; without `types` all are 0."""
+    scale = self.cfg.embedding_scale
+    if scale is None:
+      sinusoidal = isinstance(self.cfg.position, Sinusoidal)
+      scale = self.cfg.d_model**0.5 if sinusoidal else 1.0
+    x = self.table[...][tokens] * scale
+    if self.types is not None:
+      types = jnp.zeros_like(tokens) if types is None else types
+      x = x + self.types[...][types]
+    return x.astype(self.cfg.dtype)
+
+
+class Transform(nnx.Module):
+  """The dense layer, activation and norm that begin BERT's head."""
+
+  def __init__(self, cfg: ModelConfig, rngs: nnx.Rngs):
+    d = cfg.d_model
+    self.cfg = cfg
+    self.dense = weight(rngs, (d, d), ('embed', 'mlp'), std=d**-0.5)
+    self.bias = zeros(d, 'mlp')
+    self.norm = layers.norm(cfg.norm, d)
+
+  def __call__(self, x: Float[Array, 'b t d']) -> Float[Array, 'b t d']:
+    x = affine(x, self.dense, self.bias)
+    return self.norm(layers.activation(self.cfg.activation, x))
+
+
+class VocabularyHead(nnx.Module):
+  """Logits over the vocabulary, after BERT's transform if there is one."""
+
+  def __init__(self, cfg: ModelConfig, rngs: nnx.Rngs):
+    self.cfg = cfg
+    d, v = cfg.d_model, cfg.vocab_size
+    self.transform = Transform(cfg, rngs) if cfg.head_transform else None
+    self.weight = (
+      None
+      if cfg.tied_head
+      else weight(rngs, (d, v), ('embed', 'vocab'), std=EMBEDDING_STD)
+    )
+    self.bias = zeros(v, 'vocab') if cfg.head_bias else None
+
+  def __call__(
+    self, x: Float[Array, 'b t d'], table: Float[Array, 'v d']
+  ) -> Float[Array, 'b t v']:
+    """Logits in float32; a tied head multiplies by the embedding `table`."""
+    if self.transform is not None:
+      x = self.transform(x)
+    w = table.T if self.weight is None else self.weight[...]
+    if self.cfg.logit_scale != 1:
+      x = x * self.cfg.logit_scale
+    logits = layers.linear(x, w, 1, jnp.float32)
+    return logits if self.bias is None else logits + self.bias[...]

@@ -1,0 +1,202 @@
+"""What every block is made of: weights, the linear map, norms, MLP, dropout.
+
+Dimensions: `b` batch, `t` length, `d` d_model, `f` d_ff. A parameter names its
+dimensions by `axes`, of which there are nine: `layers` (stacked blocks),
+`vocab`, `embed`, `heads`, `kv_heads`, `head`, `mlp`, and `position` for the
+rows of any other small table (positions, distance buckets, token types).
+Matrices and tables have two names or more beside `layers`; scales and biases
+have one.
+"""
+
+import functools
+import math
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from research.models import parts
+
+EMBEDDING_STD = 0.02
+
+
+def weight(
+  rngs: nnx.Rngs,
+  shape: tuple[int, ...],
+  axes: tuple[str, ...],
+  *,
+  std: float,
+) -> nnx.Param:
+  """A normal(0, std²) parameter whose dimensions are named by `axes`."""
+  return nnx.Param(jax.random.normal(rngs.params(), shape) * std, axes=axes)
+
+
+def zeros(size: int, axis: str) -> nnx.Param:
+  """A bias, all zero."""
+  return nnx.Param(jnp.zeros(size), axes=(axis,))
+
+
+def linear(
+  x: Float[Array, '...'],
+  w: Float[Array, '...'],
+  n_in: int = 1,
+  dtype: DTypeLike | None = None,
+) -> Float[Array, '...']:
+  """The product of the last `n_in` dimensions of `x` with the first of `w`.
+
+  Computed in x's dtype as one product of two matrices, and so are both
+  gradients: XLA's CPU backend leaves its fast path where a product contracts
+  over batch and length. The gradient of `w` has w's dtype.
+
+  Args:
+    x: Input, [*batch, *in].
+    w: Weights, [*in, *out].
+    n_in: Number of dimensions summed over.
+    dtype: Of the result; None: that of `x`.
+
+  Returns:
+    The product, [*batch, *out].
+  """
+  return _linear(x, w, n_in, jnp.dtype(dtype or x.dtype))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _linear(x, w, n_in, dtype):
+  x2, w2 = _matrices(x, w, n_in)
+  y = jnp.matmul(x2, w2, preferred_element_type=dtype)
+  return y.reshape(x.shape[: x.ndim - n_in] + w.shape[n_in:])
+
+
+def _matrices(x, w, n_in):
+  d = math.prod(w.shape[:n_in])
+  return x.reshape(-1, d), w.reshape(d, -1).astype(x.dtype)
+
+
+def _linear_forward(x, w, n_in, dtype):
+  return _linear(x, w, n_in, dtype), (x, w)
+
+
+def _linear_backward(n_in, dtype, saved, g):
+  x, w = saved
+  x2, w2 = _matrices(x, w, n_in)
+  g2 = g.reshape(-1, w2.shape[1]).astype(x.dtype)
+  dx = jnp.matmul(g2, w2.T)
+  dw = jnp.matmul(x2.T, g2, preferred_element_type=w.dtype)
+  return dx.reshape(x.shape), dw.reshape(w.shape)
+
+
+_linear.defvjp(_linear_forward, _linear_backward)
+
+
+def dropout(
+  x: Float[Array, '*b'], rate: float, key: jax.Array | None
+) -> Float[Array, '*b']:
+  """`x` with a share `rate` of its entries zeroed and the rest scaled up.
+
+  Without a key, or at rate 0, it is `x`.
+  """
+  if key is None or rate == 0:
+    return x
+  keep = jax.random.bernoulli(key, 1 - rate, x.shape)
+  return jnp.where(keep, x / (1 - rate), 0).astype(x.dtype)
+
+
+def norm(spec: parts.Norm, d_model: int) -> 'LayerNorm | RMSNorm':
+  """The module that `spec` describes."""
+  match spec:
+    case parts.LayerNorm():
+      return LayerNorm(spec, d_model)
+    case parts.RMSNorm():
+      return RMSNorm(spec, d_model)
+
+
+class LayerNorm(nnx.Module):
+  """Normalises to zero mean and unit variance, then scales and shifts."""
+
+  def __init__(self, spec: parts.LayerNorm, d_model: int):
+    self.spec = spec
+    self.scale = nnx.Param(jnp.ones(d_model), axes=('embed',))
+    self.bias = zeros(d_model, 'embed') if spec.bias else None
+
+  def __call__(self, x: Float[Array, '*b d']) -> Float[Array, '*b d']:
+    y = x.astype(jnp.float32)
+    y = y - jnp.mean(y, axis=-1, keepdims=True)
+    variance = jnp.mean(jnp.square(y), axis=-1, keepdims=True)
+    y = y * jax.lax.rsqrt(variance + self.spec.eps) * self.scale[...]
+    if self.bias is not None:
+      y = y + self.bias[...]
+    return y.astype(x.dtype)
+
+
+class RMSNorm(nnx.Module):
+  """Divides by the root mean square, then scales."""
+
+  def __init__(self, spec: parts.RMSNorm, d_model: int):
+    self.spec = spec
+    self.scale = nnx.Param(jnp.ones(d_model), axes=('embed',))
+
+  def __call__(self, x: Float[Array, '*b d']) -> Float[Array, '*b d']:
+    y = x.astype(jnp.float32)
+    square = jnp.mean(jnp.square(y), axis=-1, keepdims=True)
+    y = y * jax.lax.rsqrt(square + self.spec.eps) * self.scale[...]
+    return y.astype(x.dtype)
+
+
+def activation(
+  name: parts.Activation, x: Float[Array, '*b']
+) -> Float[Array, '*b']:
+  """The elementwise function called `name`, of `x`."""
+  match name:
+    case 'gelu':
+      return jax.nn.gelu(x, approximate=False)
+    case 'gelu_tanh':
+      return jax.nn.gelu(x, approximate=True)
+    case 'relu':
+      return jax.nn.relu(x)
+    case 'silu':
+      return jax.nn.silu(x)
+    case 'relu2':
+      return jnp.square(jax.nn.relu(x))
+
+
+class MLP(nnx.Module):
+  """Two matrices with an activation between; three if gated."""
+
+  def __init__(
+    self, spec: parts.MLP, rngs: nnx.Rngs, *, output_scale: float = 1.0
+  ):
+    d, f = spec.d_model, spec.d_ff
+    self.spec = spec
+    inward, outward = ('embed', 'mlp'), ('mlp', 'embed')
+    self.up = weight(rngs, (d, f), inward, std=d**-0.5)
+    self.gate = (
+      weight(rngs, (d, f), inward, std=d**-0.5) if spec.gated else None
+    )
+    self.down = weight(rngs, (f, d), outward, std=f**-0.5 * output_scale)
+    self.up_bias = zeros(f, 'mlp') if spec.bias else None
+    self.gate_bias = zeros(f, 'mlp') if spec.bias and spec.gated else None
+    self.down_bias = zeros(d, 'embed') if spec.bias else None
+
+  def __call__(self, x: Float[Array, 'b t d']) -> Float[Array, 'b t d']:
+    y = affine(x, self.up, self.up_bias)
+    if self.gate is None:
+      y = activation(self.spec.activation, y)
+    else:
+      gate = affine(x, self.gate, self.gate_bias)
+      y = activation(self.spec.activation, gate) * y
+    return affine(y, self.down, self.down_bias)
+
+
+def affine(
+  x: Float[Array, '...'],
+  w: nnx.Param,
+  bias: nnx.Param | None,
+  n_in: int = 1,
+) -> Float[Array, '...']:
+  """`linear(x, w)` plus the bias, if there is one, in x's dtype."""
+  y = linear(x, w[...], n_in)
+  if bias is None:
+    return y
+  return y + bias[...].reshape(w.shape[n_in:]).astype(y.dtype)

@@ -1,0 +1,203 @@
+"""A stack of equal blocks, with positions before and a norm after it."""
+
+from typing import NamedTuple
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from research.models import layers, positions
+from research.models.attention import Attention
+from research.models.config import StackShape
+
+
+class Surroundings(NamedTuple):
+  """What the blocks of a stack have in common.
+
+  Attributes:
+    mask: What each token may look at in its own sequence.
+    bias: Added to the scores of self attention.
+    angles: Rotation of queries and keys in self attention.
+    memory: Another stack's output.
+    memory_mask: What each token may look at in the memory.
+  """
+
+  mask: Bool[Array, '#b t t']
+  bias: Float[Array, 'n t t'] | None = None
+  angles: Float[Array, 'b t r'] | None = None
+  memory: Float[Array, 'b s d'] | None = None
+  memory_mask: Bool[Array, 'b t s'] | None = None
+
+
+class Block(nnx.Module):
+  """Attention, cross attention if any, and an MLP, added to the stream."""
+
+  def __init__(self, shape: StackShape, rngs: nnx.Rngs):
+    cfg = shape.config
+    small = (shape.n_sublayers * shape.n_layers) ** -0.5
+    shared = cfg.residual == 'parallel_shared'
+
+    def attention():
+      return Attention(cfg.attention, rngs, output_scale=small)
+
+    def norm():
+      return layers.norm(cfg.norm, cfg.d_model)
+
+    self.shape = shape
+    self.attention = attention()
+    self.attention_norm = norm()
+    self.cross = attention() if shape.cross else None
+    self.cross_norm = norm() if shape.cross and not shared else None
+    self.mlp = layers.MLP(cfg.mlp, rngs, output_scale=small)
+    self.mlp_norm = None if shared else norm()
+
+  def __call__(
+    self,
+    x: Float[Array, 'b t d'],
+    around: Surroundings,
+    key: jax.Array | None = None,
+  ) -> tuple[Float[Array, 'b t d'], dict[str, Float[Array, 'b n t _']]]:
+    """The stream after this block, and the weights of its attention."""
+    cfg, weights = self.shape.config, {}
+    keys = iter([None] * 6 if key is None else jax.random.split(key, 6))
+
+    def attention(y):
+      y, weights['self'] = self.attention(
+        y,
+        y,
+        around.mask,
+        bias=around.bias,
+        angles=around.angles,
+        rate=cfg.dropout,
+        key=next(keys),
+      )
+      return layers.dropout(y, cfg.dropout, next(keys))
+
+    def cross(y):
+      assert self.cross is not None and around.memory is not None
+      assert around.memory_mask is not None
+      y, weights['cross'] = self.cross(
+        y, around.memory, around.memory_mask, rate=cfg.dropout, key=next(keys)
+      )
+      return layers.dropout(y, cfg.dropout, next(keys))
+
+    def mlp(y):
+      return layers.dropout(self.mlp(y), cfg.dropout, next(keys))
+
+    branches = [(attention, self.attention_norm)]
+    branches += [(cross, self.cross_norm)] if self.shape.cross else []
+    branches += [(mlp, self.mlp_norm)]
+    return _RESIDUALS[cfg.residual](x, branches), weights
+
+
+def _pre(x, branches):
+  for branch, norm in branches:
+    x = x + branch(norm(x))
+  return x
+
+
+def _post(x, branches):
+  for branch, norm in branches:
+    x = norm(x + branch(x))
+  return x
+
+
+def _parallel(x, branches):
+  return x + sum(branch(norm(x)) for branch, norm in branches)
+
+
+def _parallel_shared(x, branches):
+  y = branches[0][1](x)
+  return x + sum(branch(y) for branch, _ in branches)
+
+
+_RESIDUALS = {
+  'pre': _pre,
+  'post': _post,
+  'parallel': _parallel,
+  'parallel_shared': _parallel_shared,
+}
+
+
+class Stack(nnx.Module):
+  """Positions, blocks with stacked weights one after another, final norm.
+
+  Stacking keeps the compiled program, and the number of arrays, independent of
+  depth.
+  """
+
+  def __init__(self, shape: StackShape, rngs: nnx.Rngs):
+    cfg = shape.config
+    self.shape = shape
+    self.position = positions.build(shape, rngs)
+    self.embedding_norm = (
+      layers.norm(cfg.norm, cfg.d_model) if cfg.embedding_norm else None
+    )
+    keys = jax.random.split(rngs.params(), shape.n_layers)
+    self.blocks = _name_layers(
+      jax.vmap(lambda key: Block(shape, nnx.Rngs(key)))(keys)
+    )
+    self.norm = (
+      None if cfg.residual == 'post' else layers.norm(cfg.norm, cfg.d_model)
+    )
+
+  def __call__(
+    self,
+    x: Float[Array, 'b t d'],
+    mask: Bool[Array, '#b t t'],
+    where: Int[Array, 'b t'],
+    *,
+    memory: Float[Array, 'b s d'] | None = None,
+    memory_mask: Bool[Array, 'b t s'] | None = None,
+    key: jax.Array | None = None,
+  ) -> tuple[Float[Array, 'b t d'], dict[str, Float[Array, 'l b n t _']]]:
+    """Applies the stack to token embeddings `x` at positions `where`.
+
+    Args:
+      x: Token embeddings.
+      mask: What each token may look at.
+      where: Position of each token in its document.
+      memory: Another stack's output, for cross attention.
+      memory_mask: What each token may look at in the memory.
+      key: For dropout; None: no dropout.
+
+    Returns:
+      The stream after the last norm, and attention weights of all layers: of
+      `self` attention and, with a memory, of `cross` attention. Unless they
+      are read, a jitted program does not keep them.
+    """
+    cfg = self.shape.config
+    index = jnp.arange(x.shape[1])
+    around = Surroundings(
+      mask,
+      self.position.bias(index, index),
+      self.position.rotation(where),
+      memory,
+      memory_mask,
+    )
+    x = self.position.add(x, where)
+    x = x if self.embedding_norm is None else self.embedding_norm(x)
+    keys = None
+    if key is not None:
+      first, rest = jax.random.split(key)
+      keys = jax.random.split(rest, self.shape.n_layers)
+      x = layers.dropout(x, cfg.dropout, first)
+
+    def apply(x, layer):
+      block, key = layer
+      return block(x, around, key)
+
+    apply = jax.checkpoint(apply, prevent_cse=False) if cfg.remat else apply
+    unroll = cfg.unroll or 1
+    x, weights = jax.lax.scan(apply, x, (self.blocks, keys), unroll=unroll)
+    return (x if self.norm is None else self.norm(x)), weights
+
+
+def _name_layers(blocks: Block) -> Block:
+  """The stacked blocks, with `layers` first among the axes' names."""
+
+  def name(param):
+    return nnx.Param(param[...], axes=('layers', *param.axes))
+
+  return jax.tree.map(name, blocks, is_leaf=lambda x: isinstance(x, nnx.Param))
