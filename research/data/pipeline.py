@@ -1,0 +1,383 @@
+"""The pipeline: corpus → tokens on disk, once → rows in order → batches."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+import dataclasses
+import hashlib
+import itertools
+import json
+import pathlib
+from typing import BinaryIO
+
+from jaxtyping import Int, Shaped
+import numpy as np
+
+from research.config import BadInput, fingerprint
+from research.data import cache, order
+from research.data.corpora import Corpus, Document, Embedded
+from research.data.corruption import Objective, check_objectives, corrupt
+from research.data.layout import Architecture, Batch, Layout
+from research.data.prefetch import prefetch as prefetched
+from research.data.splits import fraction, in_validation
+from research.data.tokenizers import Bytes, Tokenizer, TokenizerSpec
+
+_VERSION = 1  # of the files below; a change makes old caches unread
+_CHUNK = 256  # documents tokenised at a time
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataConfig:
+  """What is read, and as which tokens.
+
+  Attributes:
+    corpus: Where documents come from.
+    tokenizer: How they become ids; trained ones learn from the training split.
+    validation_share: Share of documents held out, by their hash.
+    mask_documents: Whether packed documents are masked from each other.
+    cache_dir: Where tokens are kept; None is `cache.default_folder()`.
+  """
+
+  corpus: Corpus = Embedded()
+  tokenizer: TokenizerSpec = Bytes()
+  validation_share: float = 0.02
+  mask_documents: bool = True
+  cache_dir: str | None = dataclasses.field(
+    default=None, metadata={'fingerprint': False}
+  )
+
+  def __post_init__(self):
+    if not 0 <= self.validation_share < 1:
+      raise BadInput(
+        f'validation_share={self.validation_share} must be from 0 to below 1'
+      )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Dataset:
+  """A tokenised corpus. Documents each begin with bos.
+
+  Attributes:
+    train: Memory map of the training tokens, uint16 or uint32 [n_train_tokens].
+    validation: The same of each domain that has held-out documents.
+    tokenizer: What the ids mean.
+    hash: 16 hex digits; of all tokens, their split and their meaning.
+    mask_documents: As in the config.
+    counts: Documents, words and bytes of `train` and of each domain held out.
+  """
+
+  train: Shaped[np.ndarray, ' t']
+  validation: Mapping[str, np.ndarray]
+  tokenizer: Tokenizer
+  hash: str
+  mask_documents: bool
+  counts: Mapping[str, Mapping[str, int]]
+
+  @property
+  def n_train_tokens(self) -> int:
+    return len(self.train)
+
+  def boundaries(
+    self, tokens: Shaped[np.ndarray, ' t']
+  ) -> Int[np.ndarray, ' d']:
+    """Where the documents in `tokens` begin."""
+    return np.flatnonzero(tokens == self.tokenizer.bos)
+
+  def n_bytes(self, tokens: Shaped[np.ndarray, ' t']) -> int:
+    """UTF-8 bytes of the text that `tokens` stand for."""
+    return int(self.tokenizer.byte_lengths[tokens].sum())
+
+  def n_words(self, tokens: Shaped[np.ndarray, ' t']) -> int:
+    """Words of the text of `tokens`: runs without whitespace; bos parts them.
+
+    A word that begins or ends outside counts as a word.
+    """
+    parts = np.split(tokens, self.boundaries(tokens))
+    return sum(len(self.tokenizer.decode(part).split()) for part in parts)
+
+  def n_rows(self, row_len: int) -> int:
+    """Rows of `row_len` tokens, and one to predict, in the training tokens."""
+    return order.n_rows(self.n_train_tokens, row_len)
+
+
+def prepare(cfg: DataConfig) -> Dataset:
+  """The dataset of `cfg`: from the cache, or tokenised now and cached.
+
+  Raises:
+    BadInput: The corpus or the tokenizer cannot be read, or the split leaves
+      one side empty.
+    OSError: The cache cannot be written; nothing half-written is left.
+  """
+  root = pathlib.Path(cfg.cache_dir or cache.default_folder()).expanduser()
+  content = cfg.corpus.content()
+  tokenizer = _tokenizer(cfg, content, root)
+  key = _key('tokens', content, cfg.validation_share, tokenizer.hash)
+  folder = cache.folder(
+    root / f'tokens-{key}',
+    _is_whole,
+    lambda draft: _write(draft, cfg, tokenizer),
+  )
+  meta = json.loads((folder / 'meta.json').read_text('utf-8'))
+  arrays = {
+    name: _map(folder / part['file'], meta['dtype'])
+    for name, part in meta['parts'].items()
+  }
+  return Dataset(
+    train=arrays.pop('train'),
+    validation={name.partition('/')[2]: x for name, x in arrays.items()},
+    tokenizer=tokenizer,
+    hash=meta['hash'],
+    mask_documents=cfg.mask_documents,
+    counts={name: part['counts'] for name, part in meta['parts'].items()},
+  )
+
+
+def batches(
+  dataset: Dataset,
+  *,
+  architecture: Architecture,
+  objectives: Sequence[Objective],
+  seq_len: int,
+  target_len: int | None = None,
+  batch_size: int,
+  seed: int,
+  start_step: int = 0,
+  n_steps: int | None = None,
+  previous_hash: str | None = None,
+  host_index: int = 0,
+  host_count: int = 1,
+  prefetch: int = 2,
+  row_len: int | None = None,
+) -> Iterator[tuple[Batch, str]]:
+  """This host's part of the batch of each step, and the data hash after it.
+
+  What a step reads is a function of `seed` and `batch_size` alone.
+
+  Args:
+    dataset: What to read.
+    architecture: Of the model that reads the batches.
+    objectives: Each row goes to one of them, drawn by their shares.
+    seq_len: Width of `tokens`.
+    target_len: Width of an encoder-decoder's decoder side; None is `seq_len`.
+    batch_size: Rows of the global batch.
+    seed: Of the order and of the corruption.
+    start_step: The first step to give.
+    n_steps: How many to give; None never ends.
+    previous_hash: The data hash after the step before `start_step`; None
+      computes it from the beginning (20 us a step).
+    host_index: Which slice of each batch to give.
+    host_count: Number of slices.
+    prefetch: Batches made ahead by a thread; 0 makes none.
+    row_len: Tokens of a row before corruption; None is `seq_len`. Only an
+      encoder-decoder can read longer rows than `seq_len`
+      (`corruption.needed_lengths`).
+
+  Raises:
+    BadInput: The objectives, lengths, hosts or the corpus's size do not fit.
+  """
+  row_len = seq_len if row_len is None else row_len
+  if architecture != 'encoder_decoder':
+    target_len = 0
+  elif target_len is None:
+    target_len = seq_len
+  check_objectives(
+    objectives,
+    architecture,
+    row_len=row_len,
+    seq_len=seq_len,
+    target_len=target_len,
+    n_sentinels=dataset.tokenizer.specials.n_sentinels,
+  )
+  _check_batches(dataset, row_len, batch_size, host_index, host_count)
+  layout = Layout(
+    architecture=architecture,
+    specials=dataset.tokenizer.specials,
+    seq_len=seq_len,
+    target_len=target_len,
+    mask_documents=dataset.mask_documents,
+  )
+  last = None if n_steps is None else start_step + n_steps
+  rows = _rows(
+    dataset, seed, batch_size, row_len, start_step, last, previous_hash
+  )
+  part = batch_size // host_count
+  mine = slice(host_index * part, (host_index + 1) * part)
+
+  def made() -> Iterator[tuple[Batch, str]]:
+    for step, tokens, digest in rows:
+      rng = order.corruption_rng(seed, step)
+      batch = corrupt(objectives, tokens, rng, layout)
+      yield {key: value[mine] for key, value in batch.items()}, digest
+
+  return prefetched(made(), prefetch)
+
+
+def _rows(
+  dataset, seed, batch_size, row_len, start, stop, digest
+) -> Iterator[tuple[int, np.ndarray, str]]:
+  """Step, global batch of raw rows and data hash, from `start` on."""
+  total = dataset.n_rows(row_len)
+  first = start
+  if digest is None:
+    digest, first = order.START, 0
+  for step in itertools.count(first):
+    if step == stop:
+      return
+    index = order.row_indices(seed, step, batch_size, total)
+    tokens = order.gather(dataset.train, index, row_len)
+    digest = order.chain(digest, step, tokens)
+    if step >= start:
+      yield step, tokens, digest
+
+
+def _check_batches(
+  dataset: Dataset,
+  row_len: int,
+  batch_size: int,
+  host_index: int,
+  host_count: int,
+) -> None:
+  needed = batch_size * row_len + 1
+  if dataset.n_train_tokens < needed:
+    raise BadInput(
+      f'corpus: {dataset.n_train_tokens} training tokens are too few for one'
+      f' batch of {batch_size} x {row_len}, which needs {needed}; give more'
+      ' text or a smaller batch_size or seq_len'
+    )
+  if batch_size % host_count:
+    raise BadInput(
+      f'batch_size={batch_size} must be divisible by the {host_count} hosts'
+    )
+  if not 0 <= host_index < host_count:
+    raise BadInput(f'host_index={host_index} must be below {host_count}')
+
+
+def _tokenizer(cfg: DataConfig, content: str, root: pathlib.Path) -> Tokenizer:
+  """The tokenizer of `cfg`, trained if it needs to be and is not cached."""
+  spec = cfg.tokenizer
+  if not spec.trained:
+    return spec.load(spec.train(()))
+  key = _key('tokenizer', content, cfg.validation_share, fingerprint(spec))
+
+  def write(draft: pathlib.Path) -> None:
+    texts = (
+      document.text
+      for document in cfg.corpus.documents()
+      if not in_validation(document.split_key, cfg.validation_share)
+    )
+    (draft / 'model').write_bytes(spec.train(texts))
+
+  folder = cache.folder(
+    root / f'tokenizer-{key}', lambda path: (path / 'model').is_file(), write
+  )
+  return spec.load((folder / 'model').read_bytes())
+
+
+class _Part:
+  """One file of tokens being written."""
+
+  def __init__(self, path: pathlib.Path, dtype: str):
+    self.path, self.dtype = path, dtype
+    self.file: BinaryIO = open(path, 'wb')
+    self.digest = hashlib.blake2b(digest_size=16)
+    self.tokens = 0
+    self.counts = {'documents': 0, 'words': 0, 'bytes': 0}
+
+  def add(self, document: Document, ids: np.ndarray, bos: int) -> None:
+    data = np.concatenate([[bos], ids]).astype(self.dtype).tobytes()
+    self.file.write(data)
+    self.digest.update(data)
+    self.tokens += len(ids) + 1
+    self.counts['documents'] += 1
+    self.counts['words'] += len(document.text.split())
+    self.counts['bytes'] += len(document.text.encode('utf-8'))
+
+  def close(self) -> dict:
+    self.file.close()
+    return {
+      'file': self.path.name,
+      'tokens': self.tokens,
+      'hash': self.digest.hexdigest(),
+      'counts': self.counts,
+    }
+
+
+def _write(draft: pathlib.Path, cfg: DataConfig, tokenizer: Tokenizer) -> None:
+  """Tokenises the corpus into `draft`: a file a part, and `meta.json`."""
+  dtype = '<u2' if tokenizer.vocab_size <= 2**16 else '<u4'
+  parts: dict[str, _Part] = {}
+  least = 1.0
+  for document, ids in _tokenised(cfg.corpus.documents(), tokenizer):
+    place = fraction(document.split_key)
+    least = min(least, place)
+    held_out = place < cfg.validation_share
+    name = f'validation/{document.domain}' if held_out else 'train'
+    if name not in parts:
+      parts[name] = _Part(draft / f'{len(parts)}.bin', dtype)
+    parts[name].add(document, ids, tokenizer.bos)
+  described = {name: part.close() for name, part in sorted(parts.items())}
+  _check_split(described, cfg, least)
+  identity = json.dumps(
+    [tokenizer.hash, {n: p['hash'] for n, p in described.items()}]
+  )
+  meta = {
+    'hash': hashlib.blake2b(identity.encode(), digest_size=8).hexdigest(),
+    'dtype': dtype,
+    'parts': described,
+  }
+  (draft / 'meta.json').write_text(json.dumps(meta, indent=1), 'utf-8')
+
+
+def _check_split(described: dict, cfg: DataConfig, least: float) -> None:
+  n = sum(part['counts']['documents'] for part in described.values())
+  if 'train' not in described:
+    raise BadInput(
+      f'validation_share={cfg.validation_share} leaves none of the {n}'
+      ' documents to train on; lower it, or cut the text into more documents'
+    )
+  if len(described) == 1 and cfg.validation_share:
+    raise BadInput(
+      f'validation_share={cfg.validation_share} holds out none of the {n}'
+      f' documents; a share above {least:.4f} would; 0 validates on nothing'
+    )
+
+
+def _tokenised(
+  documents: Iterable[Document], tokenizer: Tokenizer
+) -> Iterator[tuple[Document, np.ndarray]]:
+  """Each document with its ids.
+
+  Raises:
+    BadInput: The ids stand for other text than the document's.
+  """
+  documents = iter(documents)
+  while chunk := list(itertools.islice(documents, _CHUNK)):
+    encoded = tokenizer.encode_batch([document.text for document in chunk])
+    for document, ids in zip(chunk, encoded, strict=True):
+      size = len(document.text.encode('utf-8'))
+      if tokenizer.byte_lengths[ids].sum() != size:
+        raise BadInput(
+          f'tokenizer: it changes the text of document {document.title!r};'
+          ' give one that loses nothing'
+        )
+      yield document, ids
+
+
+def _is_whole(folder: pathlib.Path) -> bool:
+  """Whether the files have the sizes that `meta.json` says."""
+  try:
+    meta = json.loads((folder / 'meta.json').read_text('utf-8'))
+    itemsize = np.dtype(meta['dtype']).itemsize
+    return all(
+      (folder / part['file']).stat().st_size == part['tokens'] * itemsize
+      for part in meta['parts'].values()
+    )
+  except (OSError, ValueError, KeyError):
+    return False
+
+
+def _map(path: pathlib.Path, dtype: str) -> np.ndarray:
+  return np.memmap(path, dtype=dtype, mode='r')
+
+
+def _key(*parts) -> str:
+  text = json.dumps([_VERSION, *parts])
+  return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
