@@ -1,0 +1,84 @@
+# Each target makes what it needs; `make` alone lists them.
+# Another environment: make test VENV=.venv-3.12 PYTHONS=/path/to/python3.12
+
+VENV = .venv
+PYTHONS = python3.11 python3.12 python3.13 python3 python
+PYTHON = $(VENV)/bin/python
+PYTEST = $(PYTHON) -m pytest -n 2
+
+# Locks are complete and hashed; promise, which TFDS needs, has no wheel.
+INSTALL = $(PYTHON) -m pip install --quiet --disable-pip-version-check \
+  --no-deps --no-build-isolation
+LOCKED = $(INSTALL) --require-hashes --only-binary=:all: --no-binary=promise
+
+.PHONY: help study test slow fast check lock
+
+help:
+	@echo 'make study   trains the quickstart ladder and writes its report'
+	@echo 'make test    runs the tests; make slow, the long ones'
+	@echo 'make check   formats, lint and types, changing nothing'
+	@echo 'make lock    pins the newest versions in requirements/'
+
+study: $(VENV)/.runtime
+	$(PYTHON) -m experiments.study --config=configs.quickstart:study \
+	  --workdir=runs/quickstart
+
+test: $(VENV)/.test
+	$(PYTEST) -m 'not slow'
+
+slow: $(VENV)/.test
+	$(PYTEST) -m slow
+
+# What another Python or JAX would break first.
+fast: $(VENV)/.test
+	$(PYTEST) -m 'not slow' tests/test_config.py tests/test_provenance.py \
+	  tests/test_floors.py
+
+check: $(VENV)/.runtime $(VENV)/.check
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/pyright
+
+$(VENV)/.runtime: requirements/build.txt requirements/runtime.txt
+	@$(PYTHON) -m pip --version >/dev/null 2>&1 || { $(call new_venv,$(VENV)); }
+	@echo 'Installing into $(VENV): a minute or two, once.'
+	$(LOCKED) -r requirements/build.txt
+	$(LOCKED) -r requirements/runtime.txt
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.test $(VENV)/.check: $(VENV)/.%: $(VENV)/.runtime requirements/%.txt
+	$(LOCKED) -r requirements/$*.txt
+	@touch $@
+
+# A name on PATH may be older, or a shim that runs nothing: try each.
+define new_venv
+for python in $(PYTHONS); do \
+  "$$python" -c 'import ensurepip, sys; assert sys.version_info >= (3, 11)' \
+    2>/dev/null && "$$python" -m venv $(1) && exit; \
+done; \
+echo 'error: none of $(PYTHONS) is Python 3.11 or newer with ensurepip:' \
+  'install one, or name it with PYTHONS=/path/to/python' >&2; \
+exit 1
+endef
+
+# One file holds for every Python and platform, by markers. The others leave
+# out what the runtime has.
+COMPILE = build/uv/bin/uv pip compile pyproject.toml --quiet --upgrade \
+  --universal --python-version 3.11 \
+  --generate-hashes --no-header --no-emit-index-url
+PINNED = $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' \
+  requirements/runtime.txt | sort -u)
+
+lock: build/uv/bin/uv
+	$(COMPILE) -o requirements/runtime.txt
+	for extra in build test check; do \
+	  $(COMPILE) --constraint requirements/runtime.txt $(PINNED) \
+	    --extra $$extra -o requirements/$$extra.txt && \
+	  sed -i.bak '/^$$/d; /^# The following packages/,$$d' requirements/$$extra.txt && \
+	  rm requirements/$$extra.txt.bak || exit; \
+	done
+
+build/uv/bin/uv:
+	@$(call new_venv,build/uv)
+	build/uv/bin/python -m pip install --quiet uv
