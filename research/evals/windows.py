@@ -1,0 +1,67 @@
+"""Windows: the rows of held-out tokens that native validation reads."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from research.data.tokenizers import Tokenizer
+
+_WHITESPACE = np.frombuffer(b' \t\n\r\x0b\x0c', np.uint8)
+
+
+class Windows(NamedTuple):
+  """Rows of one domain's validation tokens.
+
+  Attributes:
+    index: Position of each token in the domain, [r, window + 1].
+    tokens: Token ids, bos beyond the domain's end, [r, window + 1].
+    scored: Which of the tokens after a row's first are text, [r, window].
+  """
+
+  index: np.ndarray
+  tokens: np.ndarray
+  scored: np.ndarray
+
+
+def windows(
+  tokens: np.ndarray,
+  tokenizer: Tokenizer,
+  window: int,
+  n_tokens: int,
+  *,
+  fill: bool = True,
+) -> Windows:
+  """Rows of a domain: all of them, or an even spread of `n_tokens` tokens.
+
+  The rows overlap in one token, the first's target being the next's context,
+  so that all rows together predict each token but the first once. What is left
+  over at the end fills part of a row if `fill`, or if there is no whole one.
+  """
+  whole = (len(tokens) - 1) // window
+  n_rows = -(-(len(tokens) - 1) // window) if fill else max(whole, 1)
+  wanted = max(n_tokens // window, 1)
+  first = np.arange(n_rows)
+  if n_rows > wanted:
+    first = (np.arange(wanted) * 2 + 1) * whole // (2 * wanted)
+  index = first[:, None] * window + np.arange(window + 1)
+  inside = index < len(tokens)
+  index = np.minimum(index, len(tokens) - 1)
+  rows = np.where(inside, tokens[index], tokenizer.bos).astype(np.int32)
+  scored = inside[:, 1:] & (rows[:, 1:] < tokenizer.n_text)
+  return Windows(index, rows, scored)
+
+
+def word_starts(tokens: np.ndarray, tokenizer: Tokenizer) -> np.ndarray:
+  """How many words begin in each token, int [t].
+
+  A word is a run of bytes that are not ASCII whitespace; documents part words.
+  """
+  text = np.frombuffer(tokenizer.decode_bytes(tokens.tolist()), np.uint8)
+  lengths = tokenizer.byte_lengths[tokens].astype(np.int64)
+  ends = np.cumsum(lengths)
+  space = np.isin(text, _WHITESPACE)
+  after = np.ones(len(text) + 1, bool)
+  after[1:] = space
+  after[ends[tokens == tokenizer.bos]] = True
+  begun = np.concatenate([[0], np.cumsum(~space & after[:-1])])
+  return begun[ends] - begun[ends - lengths]
