@@ -13,6 +13,9 @@ from jaxtyping import Array, Bool, Float, Int
 from research.models import layers, parts, positions
 from research.models.layers import affine, weight, zeros
 
+MASKED = -1e30
+"""Added to the score of a key that must not be seen."""
+
 
 def visible(
   query_segments: Int[Array, 'b t'],
@@ -72,13 +75,35 @@ def attend(
   )
   if bias is not None:
     scores = scores + bias.reshape(kv, n // kv, t, s)
-  scores = jnp.where(mask[:, None, None], scores, jnp.finfo(jnp.float32).min)
-  weights = jax.nn.softmax(scores, axis=-1)
+  weights = masked_softmax(scores, mask[:, None, None])
   dropped = layers.dropout(weights, rate, key).astype(v.dtype)
-  y = jnp.einsum('bkgts,bskh->btkgh', dropped, v).reshape(b, t, n, h)
-  seeing = jnp.any(mask, axis=-1)
-  y = jnp.where(seeing[:, :, None, None], y, 0)
-  return y, jnp.where(seeing[:, None, :, None], weights.reshape(b, n, t, s), 0)
+  y = jnp.einsum('bkgts,bskh->btkgh', dropped, v)
+  return y.reshape(b, t, n, h), weights.reshape(b, n, t, s)
+
+
+@jax.custom_vjp
+def masked_softmax(scores, mask):
+  """Softmax over the last axis where `mask`, 0 elsewhere; never NaN.
+
+  Its gradient keeps the result alone.
+  """
+  scores = scores + jnp.where(mask, 0.0, MASKED)
+  e = jnp.exp(scores - jnp.max(scores, axis=-1, keepdims=True))
+  seeing = jnp.any(mask, axis=-1, keepdims=True)
+  return e * jnp.where(seeing, 1 / jnp.sum(e, axis=-1, keepdims=True), 0.0)
+
+
+def _softmax_forward(scores, mask):
+  weights = masked_softmax(scores, mask)
+  return weights, weights
+
+
+def _softmax_backward(weights, g):
+  inner = jnp.sum(weights * g, axis=-1, keepdims=True)
+  return weights * (g - inner), None
+
+
+masked_softmax.defvjp(_softmax_forward, _softmax_backward)
 
 
 class Attention(nnx.Module):

@@ -47,7 +47,9 @@ class Decoder(nnx.Module):
     )
     mask = visible(segments, segments, causal=True, prefix=prefix)
     x = self.embedding(tokens, types)
-    x, weights = self.stack(x, mask, positions, key=key)
+    x, weights = self.stack(
+      x, mask, positions, key=key, attention_weights=attention_weights
+    )
     logits = self.head(x, self.embedding.table[...])
     if attention_weights:
       return logits, {'decoder': weights['self']}

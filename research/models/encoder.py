@@ -43,7 +43,13 @@ class Encoder(nnx.Module):
     types = batch.get('token_types')
     types = None if types is None else jnp.asarray(types)
     x = self.embedding(tokens, types)
-    x, weights = self.stack(x, visible(segments, segments), positions, key=key)
+    x, weights = self.stack(
+      x,
+      visible(segments, segments),
+      positions,
+      key=key,
+      attention_weights=attention_weights,
+    )
     logits = self.head(x, self.embedding.table[...])
     if attention_weights:
       return logits, {'encoder': weights['self']}

@@ -54,6 +54,7 @@ class EncoderDecoder(nnx.Module):
       visible(segments, segments),
       positions,
       key=keys[0],
+      attention_weights=attention_weights,
     )
     x, written = self.decoder(
       self.embedding(targets),
@@ -62,6 +63,7 @@ class EncoderDecoder(nnx.Module):
       memory=memory,
       memory_mask=visible(target_segments, segments),
       key=keys[1],
+      attention_weights=attention_weights,
     )
     logits = self.head(x, self.embedding.table[...])
     if attention_weights:

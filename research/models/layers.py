@@ -103,6 +103,16 @@ def dropout(
   return jnp.where(keep, x / (1 - rate), 0).astype(x.dtype)
 
 
+def _from_input(static: tuple[int, ...]):
+  """Makes a function's gradient keep its inputs only and compute the rest anew.
+
+  For elementwise work: reading what was kept costs more than computing it.
+  """
+  return functools.partial(
+    jax.checkpoint, prevent_cse=False, static_argnums=static
+  )
+
+
 def norm(spec: parts.Norm, d_model: int) -> 'LayerNorm | RMSNorm':
   """The module that `spec` describes."""
   match spec:
@@ -121,13 +131,8 @@ class LayerNorm(nnx.Module):
     self.bias = zeros(d_model, 'embed') if spec.bias else None
 
   def __call__(self, x: Float[Array, '*b d']) -> Float[Array, '*b d']:
-    y = x.astype(jnp.float32)
-    y = y - jnp.mean(y, axis=-1, keepdims=True)
-    variance = jnp.mean(jnp.square(y), axis=-1, keepdims=True)
-    y = y * jax.lax.rsqrt(variance + self.spec.eps) * self.scale[...]
-    if self.bias is not None:
-      y = y + self.bias[...]
-    return y.astype(x.dtype)
+    bias = None if self.bias is None else self.bias[...]
+    return _layer_norm(x, self.scale[...], bias, self.spec.eps)
 
 
 class RMSNorm(nnx.Module):
@@ -138,19 +143,37 @@ class RMSNorm(nnx.Module):
     self.scale = nnx.Param(jnp.ones(d_model), axes=('embed',))
 
   def __call__(self, x: Float[Array, '*b d']) -> Float[Array, '*b d']:
-    y = x.astype(jnp.float32)
-    square = jnp.mean(jnp.square(y), axis=-1, keepdims=True)
-    y = y * jax.lax.rsqrt(square + self.spec.eps) * self.scale[...]
-    return y.astype(x.dtype)
+    return _rms_norm(x, self.scale[...], self.spec.eps)
+
+
+@_from_input(static=(3,))
+def _layer_norm(x, scale, bias, eps):
+  y = x.astype(jnp.float32)
+  y = y - jnp.mean(y, axis=-1, keepdims=True)
+  variance = jnp.mean(jnp.square(y), axis=-1, keepdims=True)
+  y = y * jax.lax.rsqrt(variance + eps) * scale
+  return (y if bias is None else y + bias).astype(x.dtype)
+
+
+@_from_input(static=(2,))
+def _rms_norm(x, scale, eps):
+  y = x.astype(jnp.float32)
+  square = jnp.mean(jnp.square(y), axis=-1, keepdims=True)
+  return (y * jax.lax.rsqrt(square + eps) * scale).astype(x.dtype)
 
 
 def activation(
   name: parts.Activation, x: Float[Array, '*b']
 ) -> Float[Array, '*b']:
   """The elementwise function called `name`, of `x`."""
+  return _activation(x, name)
+
+
+@_from_input(static=(1,))
+def _activation(x, name):
   match name:
     case 'gelu':
-      return jax.nn.gelu(x, approximate=False)
+      return x * (jax.lax.erf(x * 2**-0.5) + 1) / 2
     case 'gelu_tanh':
       return jax.nn.gelu(x, approximate=True)
     case 'relu':

@@ -151,6 +151,7 @@ class Stack(nnx.Module):
     memory: Float[Array, 'b s d'] | None = None,
     memory_mask: Bool[Array, 'b t s'] | None = None,
     key: jax.Array | None = None,
+    attention_weights: bool = False,
   ) -> tuple[Float[Array, 'b t d'], dict[str, Float[Array, 'l b n t _']]]:
     """Applies the stack to token embeddings `x` at positions `where`.
 
@@ -161,11 +162,11 @@ class Stack(nnx.Module):
       memory: Another stack's output, for cross attention.
       memory_mask: What each token may look at in the memory.
       key: For dropout; None: no dropout.
+      attention_weights: Whether to keep the attention weights.
 
     Returns:
-      The stream after the last norm, and attention weights of all layers: of
-      `self` attention and, with a memory, of `cross` attention. Unless they
-      are read, a jitted program does not keep them.
+      The stream after the last norm; if asked for, attention weights of all
+      layers, of `self` attention and, with a memory, of `cross` attention.
     """
     cfg = self.shape.config
     index = jnp.arange(x.shape[1])
@@ -186,7 +187,8 @@ class Stack(nnx.Module):
 
     def apply(x, layer):
       block, key = layer
-      return block(x, around, key)
+      x, weights = block(x, around, key)
+      return x, weights if attention_weights else {}
 
     apply = jax.checkpoint(apply, prevent_cse=False) if cfg.remat else apply
     unroll = cfg.unroll or 1
