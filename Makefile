@@ -7,8 +7,9 @@ PYTHON = $(VENV)/bin/python
 PYTEST = $(PYTHON) -m pytest -n 2
 
 # Locks are complete and hashed; promise, which TFDS needs, has no wheel.
-INSTALL = $(PYTHON) -m pip install --quiet --disable-pip-version-check \
-  --no-deps --no-build-isolation
+# Compiling all of every package takes longer than what is used, when used.
+INSTALL = @$(PYTHON) -m pip install -qq --disable-pip-version-check \
+  --no-compile --no-deps --no-build-isolation
 LOCKED = $(INSTALL) --require-hashes --only-binary=:all: --no-binary=promise
 
 .PHONY: help study test slow fast check lock
@@ -41,7 +42,7 @@ check: $(VENV)/.runtime $(VENV)/.check
 
 $(VENV)/.runtime: requirements/build.txt requirements/runtime.txt
 	@$(PYTHON) -m pip --version >/dev/null 2>&1 || { $(call new_venv,$(VENV)); }
-	@echo 'Installing into $(VENV): a minute or two, once.'
+	@echo 'Installing into $(VENV): once, about half a minute of work.'
 	$(LOCKED) -r requirements/build.txt
 	$(LOCKED) -r requirements/runtime.txt
 	$(INSTALL) -e .
