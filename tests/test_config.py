@@ -2,9 +2,12 @@
 
 import dataclasses
 import hashlib
+import importlib
+import inspect
 import json
 import os
 import pathlib
+import pkgutil
 import signal
 import subprocess
 import sys
@@ -14,6 +17,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
+import configs
 from research import config
 from research.config import BadInput, from_dict, replace, to_dict
 
@@ -299,6 +303,41 @@ def test_what_was_not_written_takes_its_default():
 def test_bad_json_is_refused(data, message):
   with pytest.raises(BadInput, match=message):
     from_dict(Train, data)
+
+
+def house():
+  """Each config that a function of `configs/` returns, under its name."""
+  for found in pkgutil.iter_modules(configs.__path__):
+    module = importlib.import_module(f'configs.{found.name}')
+    for name, function in inspect.getmembers(module, inspect.isfunction):
+      public = (
+        not name.startswith('_') and function.__module__ == module.__name__
+      )
+      if public and not inspect.signature(function).parameters:
+        yield f'{module.__name__}:{name}', function()
+
+
+def leaves(value, path=()):
+  """Each value inside a config, under its path, as on a command line."""
+  if dataclasses.is_dataclass(value):
+    for field in dataclasses.fields(value):
+      yield from leaves(getattr(value, field.name), (*path, field.name))
+  elif isinstance(value, tuple):
+    for i, item in enumerate(value):
+      yield from leaves(item, (*path, str(i)))
+  else:
+    plain = value is None or isinstance(value, bool)
+    yield '.'.join(path), str(value).lower() if plain else str(value)
+
+
+def test_every_config_of_the_house_can_be_written_and_read():
+  found = dict(house())
+  assert found
+  for name, written in found.items():
+    data = json.loads(json.dumps(to_dict(written)))
+    assert from_dict(type(written), data) == written, name
+    assert replace(written, dict(leaves(written))) == written, name
+    assert isinstance(hash(written), int)
 
 
 # Fingerprints.
