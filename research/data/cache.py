@@ -1,6 +1,7 @@
 """Cache: files written whole or not at all, by however many processes."""
 
 from collections.abc import Callable
+import contextlib
 import os
 import pathlib
 import shutil
@@ -35,7 +36,8 @@ def folder(
   try:
     write(draft)
     if path.is_dir() and not whole(path):
-      os.replace(path, f'{draft}.old')
+      with contextlib.suppress(FileNotFoundError):
+        os.replace(path, f'{draft}.old')
     try:
       os.replace(draft, path)
     except OSError:  # another process was faster

@@ -2,10 +2,8 @@
 
 from collections.abc import Iterator
 import dataclasses
-import difflib
 import gzip
 import hashlib
-import importlib
 import importlib.resources
 import json
 import lzma
@@ -13,31 +11,10 @@ import pathlib
 from typing import Any
 
 from research.config import BadInput
+from research.data.documents import Document, decoded, one_line
+from research.data.tfds_sets import TFDS
 
 EMBEDDED_FILE = 'public_domain_english.jsonl.xz'
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Document:
-  """One text, and what it is filed under.
-
-  Attributes:
-    domain: What validation is reported by.
-    title: Name of the document within its corpus.
-    text: All of it.
-    group: Documents of one group fall on the same side of the split, whatever
-      corpus they are in; None groups by equal text.
-  """
-
-  domain: str
-  title: str
-  text: str
-  group: str | None = None
-
-  @property
-  def split_key(self) -> str:
-    """What the split hashes (`splits.in_validation`)."""
-    return self.text if self.group is None else self.group
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,117 +38,6 @@ class Embedded:
     """Hash of the documents, for caches."""
     with embedded_file() as path:
       return _hash_of_files([path])
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TFDS:
-  """A TensorFlow Datasets text set, read with no TensorFlow.
-
-  A set that is not on disk yet is downloaded and prepared as array_record,
-  the format that TFDS can read back without TensorFlow.
-
-  Attributes:
-    name: As TFDS writes it: `ag_news_subset`, `wiki40b/en`, `lm1b:1.1.0`.
-    split: A split or slice of one: `train`, `train[:10%]`.
-    feature: The feature that is the text; None takes `text`, or else the only
-      text feature there is. Features `domain`, `title` and `group` are used
-      where they exist.
-    data_dir: Where prepared sets are; None is TFDS's own default.
-  """
-
-  name: str
-  split: str = 'train'
-  feature: str | None = None
-  data_dir: str | None = None
-
-  def documents(self) -> Iterator[Document]:
-    """The set's records in stored order.
-
-    Raises:
-      BadInput: No such set, split or feature; a set that is on disk in
-        another format; a record that is not UTF-8.
-    """
-    builder = self._builder()
-    feature = self._text_feature(builder.info.features or {})
-    source = self._source(builder)
-    for i in range(len(source)):
-      record = source[i]
-      where = f'record {i} of TFDS set {self.name!r}'
-      text = {
-        key: _decode(record[key], where)
-        for key in (feature, 'domain', 'title', 'group')
-        if isinstance(record.get(key), str | bytes)
-      }
-      yield Document(
-        domain=text.get('domain', str(builder.name)),
-        title=text.get('title', str(i)),
-        text=text[feature],
-        group=text.get('group') or None,
-      )
-
-  def content(self) -> str:
-    """Hash of the set's name, version, config, split and feature."""
-    builder = self._builder()
-    parts = [builder.info.full_name, self.split, self.feature or '']
-    return hashlib.blake2b(json.dumps(parts).encode()).hexdigest()
-
-  def _builder(self) -> Any:
-    import tensorflow_datasets as tfds
-
-    # Registers the embedded corpus.
-    importlib.import_module('research.data.builder')
-
-    try:
-      return tfds.builder(
-        self.name, data_dir=self.data_dir, file_format='array_record'
-      )
-    except tfds.core.DatasetNotFoundError as error:
-      known = [line.strip('\t -') for line in str(error).splitlines()]
-      near = difflib.get_close_matches(self.name, known, 3) or ['none']
-      raise BadInput(
-        f'corpus.name: TFDS has no set {self.name!r}; nearest: '
-        + ', '.join(near)
-      ) from None
-    except (ValueError, ImportError) as error:
-      raise BadInput(_one_line(f'corpus.name={self.name!r}', error)) from error
-
-  def _source(self, builder: Any) -> Any:
-    try:
-      builder.download_and_prepare()
-    except ImportError as error:
-      raise BadInput(
-        _one_line(
-          f'corpus.name: preparing {self.name!r} needs a package that is not'
-          ' installed; prepare it elsewhere with'
-          " file_format='array_record' and give corpus.data_dir",
-          error,
-        )
-      ) from error
-    try:
-      return builder.as_data_source(split=self.split)
-    except (ValueError, KeyError, NotImplementedError) as error:
-      raise BadInput(
-        _one_line(f'corpus.split={self.split!r} of {self.name!r}', error)
-      ) from error
-
-  def _text_feature(self, features: Any) -> str:
-    import numpy as np
-
-    texts = [
-      name
-      for name, feature in features.items()
-      if getattr(feature, 'shape', None) == ()
-      and getattr(feature, 'np_dtype', None) == np.object_
-    ]
-    name = self.feature or ('text' if 'text' in texts else None)
-    if name is None and len(texts) == 1:
-      name = texts[0]
-    if name is None or name not in texts:
-      raise BadInput(
-        f'corpus.feature={self.feature}: {self.name!r} has text features'
-        f' {", ".join(texts) or "none"}; choose one'
-      )
-    return name
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -204,7 +70,7 @@ class TextFolder:
       yield Document(
         domain=name.parts[0] if len(name.parts) > 1 else 'text',
         title=name.as_posix(),
-        text=_decode(data, str(path)),
+        text=decoded(data, str(path)),
       )
 
   def content(self) -> str:
@@ -299,38 +165,24 @@ def _json_lines(path) -> Iterator[dict[str, Any]]:
   try:
     with openers.get(pathlib.Path(path).suffix, open)(path, 'rb') as lines:
       for number, line in enumerate(lines, 1):
-        text = _decode(line, str(path), offset)
+        text = decoded(line, str(path), offset)
         offset += len(line)
         if text.strip():
           yield _json_object(text, f'line {number} of {path}')
   except (lzma.LZMAError, gzip.BadGzipFile, EOFError) as error:
-    raise BadInput(_one_line(f'corpus.path: {path}', error)) from error
+    raise BadInput(one_line(f'corpus.path: {path}', error)) from error
 
 
 def _json_object(text: str, where: str) -> dict[str, Any]:
   try:
     record = json.loads(text)
-    text.encode('utf-8') if '\\ud' not in text.lower() else json.dumps(
-      record, ensure_ascii=False
-    ).encode('utf-8')
+    # A lone surrogate passes JSON but is not text.
+    json.dumps(record, ensure_ascii=False).encode('utf-8')
   except ValueError as error:
-    raise BadInput(_one_line(f'corpus.path: {where}', error)) from error
+    raise BadInput(one_line(f'corpus.path: {where}', error)) from error
   if not isinstance(record, dict):
     raise BadInput(f'corpus.path: {where} is not a JSON object; make it one')
   return record
-
-
-def _decode(data: str | bytes, where: str, offset: int = 0) -> str:
-  """UTF-8 bytes as text; `offset` is where `data` begins in its file."""
-  if isinstance(data, str):
-    return data
-  try:
-    return data.decode('utf-8')
-  except UnicodeDecodeError as error:
-    raise BadInput(
-      f'corpus.path: {where} is not UTF-8 at byte {offset + error.start}'
-      f' ({data[error.start : error.start + 1]!r}); convert it'
-    ) from None
 
 
 def _hash_of_files(files, root: pathlib.Path | None = None) -> str:
@@ -341,8 +193,3 @@ def _hash_of_files(files, root: pathlib.Path | None = None) -> str:
     with open(path, 'rb') as file:
       digest.update(hashlib.file_digest(file, 'blake2b').digest())
   return digest.hexdigest()
-
-
-def _one_line(what: str, error: Exception) -> str:
-  said = ' '.join(str(error).split()) or type(error).__name__
-  return f'{what}: {said[:300]}'

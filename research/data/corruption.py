@@ -12,7 +12,7 @@ from jaxtyping import Int
 import numpy as np
 
 from research.config import BadInput
-from research.data import spans
+from research.data import masking, spans
 from research.data.layout import Batch, Layout
 from research.data.suffix import causal_suffix, masked_suffix
 
@@ -86,17 +86,9 @@ class Masked:
   def corrupt(
     self, rows: Int[np.ndarray, 'b m'], rng: Rng, layout: Layout
   ) -> Batch:
-    rows, specials = rows[:, :-1], layout.specials
-    text = rows < specials.n_text
-    chosen = _choose(rng, text, self.rate)
-    fate = rng.random(rows.shape)
-    noise = rng.integers(0, specials.n_text, rows.shape, np.int32)
-    tokens = np.where(chosen & (fate < self.mask_share), specials.mask, rows)
-    swapped = (fate >= self.mask_share) & (
-      fate < self.mask_share + self.random_share
+    return masking.masked_batch(
+      rows[:, :-1], rng, layout, self.rate, self.mask_share, self.random_share
     )
-    tokens = np.where(chosen & swapped, noise, tokens).astype(np.int32)
-    return layout.single(tokens, rows, chosen, layout.segments(rows))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -138,7 +130,7 @@ class SpanCorruption:
     b, n = rows.shape
     n_noise, n_spans = spans.span_counts(n, self.rate, self.mean_span)
     noise = spans.random_spans(rng, b, n, n_noise, n_spans)
-    return span_batch(rows, noise, n_spans, layout)
+    return spans.span_batch(rows, noise, n_spans, layout)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -318,54 +310,6 @@ def corrupt(
       whole = np.zeros((len(rows), *value.shape[1:]), value.dtype)
       batch.setdefault(key, whole)[mine] = value[: len(mine)]
   return batch
-
-
-def span_batch(
-  rows: Int[np.ndarray, 'b n'],
-  noise,
-  n_spans: int,
-  layout: Layout,
-) -> Batch:
-  """The encoder-decoder batch that takes `noise` out of `rows`.
-
-  `noise` is bool [b, n], with the same number of tokens and of spans,
-  `n_spans`, in each row.
-  """
-  b, n = rows.shape
-  specials, segments = layout.specials, layout.segments(rows)
-  begins = noise.copy()
-  begins[:, 1:] &= ~noise[:, :-1]
-  first = specials.sentinel(0)
-  marks = np.cumsum(begins, axis=1, dtype=np.int32) + (first - 1)
-  read = ~noise | begins
-  tokens = np.where(begins, marks, rows)[read].reshape(b, -1)
-  kept_segments = segments[read].reshape(b, -1)
-  # Each token as a pair (the sentinel before it, itself), of which we keep
-  # what is predicted.
-  pairs = np.stack([marks, rows], axis=2)
-  said = np.stack([begins, noise], axis=2)
-  targets = pairs[said].reshape(b, -1)
-  owners = np.repeat(segments[..., None], 2, axis=2)[said].reshape(b, -1)
-  end = np.full((b, 1), specials.sentinel(n_spans), np.int32)
-  return layout.pair(
-    tokens,
-    kept_segments,
-    np.concatenate([targets, end], axis=1),
-    np.concatenate([owners, owners[:, -1:]], axis=1),
-    owners[:, 0],
-    specials.bos,
-  )
-
-
-def _choose(rng: Rng, eligible, rate: float):
-  """True at `rate` of the eligible positions of each row, bool [b, n]."""
-  counts = np.rint(eligible.sum(axis=1) * rate).astype(np.int64)
-  counts = np.maximum(counts, np.minimum(eligible.sum(axis=1), 1))
-  keys = np.where(eligible, rng.random(eligible.shape), 2.0)
-  ranked = np.sort(keys, axis=1)
-  # The count-th smallest key of a row is the last chosen.
-  last = np.take_along_axis(ranked, np.maximum(counts - 1, 0)[:, None], axis=1)
-  return eligible & (keys <= last) & (counts > 0)[:, None]
 
 
 def _check_share(spec) -> None:

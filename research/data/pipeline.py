@@ -1,27 +1,25 @@
 """The pipeline: corpus → tokens on disk, once → rows in order → batches."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import dataclasses
 import hashlib
 import itertools
 import json
 import pathlib
-from typing import BinaryIO
 
 from jaxtyping import Int, Shaped
 import numpy as np
 
 from research.config import BadInput, fingerprint
-from research.data import cache, order
-from research.data.corpora import Corpus, Document, Embedded
+from research.data import cache, order, store
+from research.data.corpora import Corpus, Embedded
 from research.data.corruption import Objective, check_objectives, corrupt
 from research.data.layout import Architecture, Batch, Layout
 from research.data.prefetch import prefetch as prefetched
-from research.data.splits import fraction, in_validation
+from research.data.splits import in_validation
 from research.data.tokenizers import Bytes, Tokenizer, TokenizerSpec
 
-_VERSION = 1  # of the files below; a change makes old caches unread
-_CHUNK = 256  # documents tokenised at a time
+_VERSION = 1  # of what is cached; a change leaves old caches unread
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,7 +67,9 @@ class Dataset:
   tokenizer: Tokenizer
   hash: str
   mask_documents: bool
-  counts: Mapping[str, Mapping[str, int]]
+  counts: Mapping[str, Mapping[str, int]] = dataclasses.field(
+    default_factory=dict
+  )
 
   @property
   def n_train_tokens(self) -> int:
@@ -107,22 +107,20 @@ def prepare(cfg: DataConfig) -> Dataset:
     OSError: The cache cannot be written; nothing half-written is left.
   """
   root = pathlib.Path(cfg.cache_dir or cache.default_folder()).expanduser()
-  content = cfg.corpus.content()
+  content = f'{type(cfg.corpus).__name__} {cfg.corpus.content()}'
   tokenizer = _tokenizer(cfg, content, root)
   key = _key('tokens', content, cfg.validation_share, tokenizer.hash)
   folder = cache.folder(
     root / f'tokens-{key}',
-    _is_whole,
-    lambda draft: _write(draft, cfg, tokenizer),
+    store.is_whole,
+    lambda draft: store.write(
+      draft, cfg.corpus.documents(), tokenizer, cfg.validation_share
+    ),
   )
-  meta = json.loads((folder / 'meta.json').read_text('utf-8'))
-  arrays = {
-    name: _map(folder / part['file'], meta['dtype'])
-    for name, part in meta['parts'].items()
-  }
+  parts, meta = store.read(folder)
   return Dataset(
-    train=arrays.pop('train'),
-    validation={name.partition('/')[2]: x for name, x in arrays.items()},
+    train=parts.pop('train'),
+    validation={name.partition('/')[2]: x for name, x in parts.items()},
     tokenizer=tokenizer,
     hash=meta['hash'],
     mask_documents=cfg.mask_documents,
@@ -186,7 +184,7 @@ def batches(
     target_len=target_len,
     n_sentinels=dataset.tokenizer.specials.n_sentinels,
   )
-  _check_batches(dataset, row_len, batch_size, host_index, host_count)
+  _check_batches(dataset, row_len, batch_size, seed, host_index, host_count)
   layout = Layout(
     architecture=architecture,
     specials=dataset.tokenizer.specials,
@@ -232,6 +230,7 @@ def _check_batches(
   dataset: Dataset,
   row_len: int,
   batch_size: int,
+  seed: int,
   host_index: int,
   host_count: int,
 ) -> None:
@@ -242,9 +241,11 @@ def _check_batches(
       f' batch of {batch_size} x {row_len}, which needs {needed}; give more'
       ' text or a smaller batch_size or seq_len'
     )
-  if batch_size % host_count:
+  if seed < 0:
+    raise BadInput(f'seed={seed} must not be negative')
+  if batch_size < 1 or batch_size % host_count:
     raise BadInput(
-      f'batch_size={batch_size} must be divisible by the {host_count} hosts'
+      f'batch_size={batch_size} must be a multiple of the {host_count} hosts'
     )
   if not 0 <= host_index < host_count:
     raise BadInput(f'host_index={host_index} must be below {host_count}')
@@ -269,113 +270,6 @@ def _tokenizer(cfg: DataConfig, content: str, root: pathlib.Path) -> Tokenizer:
     root / f'tokenizer-{key}', lambda path: (path / 'model').is_file(), write
   )
   return spec.load((folder / 'model').read_bytes())
-
-
-class _Part:
-  """One file of tokens being written."""
-
-  def __init__(self, path: pathlib.Path, dtype: str):
-    self.path, self.dtype = path, dtype
-    self.file: BinaryIO = open(path, 'wb')
-    self.digest = hashlib.blake2b(digest_size=16)
-    self.tokens = 0
-    self.counts = {'documents': 0, 'words': 0, 'bytes': 0}
-
-  def add(self, document: Document, ids: np.ndarray, bos: int) -> None:
-    data = np.concatenate([[bos], ids]).astype(self.dtype).tobytes()
-    self.file.write(data)
-    self.digest.update(data)
-    self.tokens += len(ids) + 1
-    self.counts['documents'] += 1
-    self.counts['words'] += len(document.text.split())
-    self.counts['bytes'] += len(document.text.encode('utf-8'))
-
-  def close(self) -> dict:
-    self.file.close()
-    return {
-      'file': self.path.name,
-      'tokens': self.tokens,
-      'hash': self.digest.hexdigest(),
-      'counts': self.counts,
-    }
-
-
-def _write(draft: pathlib.Path, cfg: DataConfig, tokenizer: Tokenizer) -> None:
-  """Tokenises the corpus into `draft`: a file a part, and `meta.json`."""
-  dtype = '<u2' if tokenizer.vocab_size <= 2**16 else '<u4'
-  parts: dict[str, _Part] = {}
-  least = 1.0
-  for document, ids in _tokenised(cfg.corpus.documents(), tokenizer):
-    place = fraction(document.split_key)
-    least = min(least, place)
-    held_out = place < cfg.validation_share
-    name = f'validation/{document.domain}' if held_out else 'train'
-    if name not in parts:
-      parts[name] = _Part(draft / f'{len(parts)}.bin', dtype)
-    parts[name].add(document, ids, tokenizer.bos)
-  described = {name: part.close() for name, part in sorted(parts.items())}
-  _check_split(described, cfg, least)
-  identity = json.dumps(
-    [tokenizer.hash, {n: p['hash'] for n, p in described.items()}]
-  )
-  meta = {
-    'hash': hashlib.blake2b(identity.encode(), digest_size=8).hexdigest(),
-    'dtype': dtype,
-    'parts': described,
-  }
-  (draft / 'meta.json').write_text(json.dumps(meta, indent=1), 'utf-8')
-
-
-def _check_split(described: dict, cfg: DataConfig, least: float) -> None:
-  n = sum(part['counts']['documents'] for part in described.values())
-  if 'train' not in described:
-    raise BadInput(
-      f'validation_share={cfg.validation_share} leaves none of the {n}'
-      ' documents to train on; lower it, or cut the text into more documents'
-    )
-  if len(described) == 1 and cfg.validation_share:
-    raise BadInput(
-      f'validation_share={cfg.validation_share} holds out none of the {n}'
-      f' documents; a share above {least:.4f} would; 0 validates on nothing'
-    )
-
-
-def _tokenised(
-  documents: Iterable[Document], tokenizer: Tokenizer
-) -> Iterator[tuple[Document, np.ndarray]]:
-  """Each document with its ids.
-
-  Raises:
-    BadInput: The ids stand for other text than the document's.
-  """
-  documents = iter(documents)
-  while chunk := list(itertools.islice(documents, _CHUNK)):
-    encoded = tokenizer.encode_batch([document.text for document in chunk])
-    for document, ids in zip(chunk, encoded, strict=True):
-      size = len(document.text.encode('utf-8'))
-      if tokenizer.byte_lengths[ids].sum() != size:
-        raise BadInput(
-          f'tokenizer: it changes the text of document {document.title!r};'
-          ' give one that loses nothing'
-        )
-      yield document, ids
-
-
-def _is_whole(folder: pathlib.Path) -> bool:
-  """Whether the files have the sizes that `meta.json` says."""
-  try:
-    meta = json.loads((folder / 'meta.json').read_text('utf-8'))
-    itemsize = np.dtype(meta['dtype']).itemsize
-    return all(
-      (folder / part['file']).stat().st_size == part['tokens'] * itemsize
-      for part in meta['parts'].values()
-    )
-  except (OSError, ValueError, KeyError):
-    return False
-
-
-def _map(path: pathlib.Path, dtype: str) -> np.ndarray:
-  return np.memmap(path, dtype=dtype, mode='r')
 
 
 def _key(*parts) -> str:

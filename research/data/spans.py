@@ -3,6 +3,8 @@
 from jaxtyping import Bool, Int
 import numpy as np
 
+from research.data.layout import Batch, Layout
+
 
 def span_counts(n: int, rate: float, mean_span: float) -> tuple[int, int]:
   """Noise tokens and noise spans in every row of `n` tokens.
@@ -29,6 +31,43 @@ def random_spans(
   np.put_along_axis(change, kept[:, 1:] + noise[:, :-1], 1, axis=1)
   np.put_along_axis(change, kept[:, 1:] + noise[:, 1:], -1, axis=1)
   return np.cumsum(change[:, :n], axis=1, dtype=np.int8).astype(bool)
+
+
+def span_batch(
+  rows: Int[np.ndarray, 'b n'],
+  noise,
+  n_spans: int,
+  layout: Layout,
+) -> Batch:
+  """The encoder-decoder batch that takes `noise` out of `rows`.
+
+  `noise` is bool [b, n], with the same number of tokens and of spans,
+  `n_spans`, in each row.
+  """
+  b, n = rows.shape
+  specials, segments = layout.specials, layout.segments(rows)
+  begins = noise.copy()
+  begins[:, 1:] &= ~noise[:, :-1]
+  first = specials.sentinel(0)
+  marks = np.cumsum(begins, axis=1, dtype=np.int32) + (first - 1)
+  read = ~noise | begins
+  tokens = np.where(begins, marks, rows)[read].reshape(b, -1)
+  kept_segments = segments[read].reshape(b, -1)
+  # Each token as a pair (the sentinel before it, itself), of which we keep
+  # what is predicted.
+  pairs = np.stack([marks, rows], axis=2)
+  said = np.stack([begins, noise], axis=2)
+  targets = pairs[said].reshape(b, -1)
+  owners = np.repeat(segments[..., None], 2, axis=2)[said].reshape(b, -1)
+  end = np.full((b, 1), specials.sentinel(n_spans), np.int32)
+  return layout.pair(
+    tokens,
+    kept_segments,
+    np.concatenate([targets, end], axis=1),
+    np.concatenate([owners, owners[:, -1:]], axis=1),
+    owners[:, 0],
+    specials.bos,
+  )
 
 
 def _random_cuts(

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 import dataclasses
-import functools
 import hashlib
 import io
 import json
@@ -13,6 +12,7 @@ from jaxtyping import Int
 import numpy as np
 
 from research.config import BadInput
+from research.data import pieces
 from research.data.specials import Specials
 
 _PROBE = (
@@ -82,7 +82,8 @@ class Tokenizer:
 
   def decode_bytes(self, ids: Iterable[Any]) -> bytes:
     """The bytes that `ids` stand for."""
-    return b''.join([self._pieces[i] for i in ids])
+    listed = ids.tolist() if isinstance(ids, np.ndarray) else ids
+    return b''.join([self._pieces[i] for i in listed])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -166,7 +167,7 @@ class Unigram:
   vocab_size: int = 1024
   n_sentinels: int = 16
   sample_bytes: int = 100_000_000
-  sample_lines: int = 100_000
+  sample_lines: int = 25_000
 
   def __post_init__(self):
     _check_sizes(self, least_text=257)
@@ -219,15 +220,16 @@ class Unigram:
     """The tokenizer whose model `train` returned."""
     import sentencepiece
 
-    pieces = sentencepiece.SentencePieceProcessor(model_proto=model)  # pyright: ignore[reportCallIssue]
-    table = [_marked_piece(pieces.IdToPiece(i)) for i in range(1, len(pieces))]
+    loaded = sentencepiece.SentencePieceProcessor()
+    loaded.LoadFromSerializedProto(model)
+    table = [pieces.marked(loaded.IdToPiece(i)) for i in range(1, len(loaded))]
     table += [b''] * (_n_text(self) - len(table))
-    marker = [pieces.PieceToId(f'<0x{byte:02X}>') for byte in b'\xe2\x96\x81']
+    marker = [loaded.PieceToId(f'<0x{byte:02X}>') for byte in b'\xe2\x96\x81']
 
     def encode_one(text: str) -> np.ndarray:
       ids = []
       for i, part in enumerate(text.split('\u2581')):
-        ids += (marker if i else []) + pieces.EncodeAsIds(part)
+        ids += (marker if i else []) + loaded.EncodeAsIds(part)
       return np.array(ids, np.int32) - 1
 
     def encode(texts):
@@ -305,51 +307,32 @@ def _beginning(texts: Iterable[str], size: int) -> Iterator[str]:
     size -= len(text.encode('utf-8'))
 
 
-@functools.cache
-def _byte_of() -> dict[str, int]:
-  """The byte that each character of a byte-level vocabulary stands for.
-
-  GPT-2's table: printable Latin-1 stands for itself, the rest follow from 256.
-  """
-  printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-  others = [byte for byte in range(256) if byte not in printable]
-  return {chr(byte): byte for byte in printable} | {
-    chr(256 + i): byte for i, byte in enumerate(others)
-  }
-
-
-def _byte_level_piece(piece: str) -> bytes:
-  return bytes(_byte_of()[character] for character in piece)
-
-
-def _marked_piece(piece: str) -> bytes:
-  """The bytes of a sentencepiece: `<0x0A>` is a byte, U+2581 a space."""
-  if len(piece) == 6 and piece.startswith('<0x') and piece.endswith('>'):
-    return bytes([int(piece[3:5], 16)])
-  return piece.replace('\u2581', ' ').encode('utf-8')
-
-
 def _from_json(
   model: bytes, n_sentinels: int, n_text: int | None = None
 ) -> Tokenizer:
-  """The tokenizer that a `tokenizer.json` describes, its template unused."""
+  """The tokenizer that a `tokenizer.json` describes.
+
+  Its template, truncation and padding are not used, nor, where it works on
+  bytes, its normalizer, which would change text.
+  """
   import tokenizers
 
-  loaded = tokenizers.Tokenizer.from_str(model.decode('utf-8'))
-  loaded.no_padding()
-  loaded.no_truncation()
   described = json.loads(model)
-  added = {token['content'] for token in described.get('added_tokens') or ()}
   byte_level = '"ByteLevel"' in json.dumps(
     [described.get('pre_tokenizer'), described.get('decoder')]
   )
+  described |= dict.fromkeys(('truncation', 'padding', 'post_processor'))
+  if byte_level:
+    described['normalizer'] = None
+  added = {token['content'] for token in described.get('added_tokens') or ()}
+  loaded = tokenizers.Tokenizer.from_str(json.dumps(described))
   vocabulary = loaded.get_vocab(with_added_tokens=True)
   table = [b''] * (n_text or max(vocabulary.values()) + 1)
   for piece, i in vocabulary.items():
     if piece in added:
       table[i] = piece.encode('utf-8')
     else:
-      table[i] = (_byte_level_piece if byte_level else _marked_piece)(piece)
+      table[i] = (pieces.byte_level if byte_level else pieces.marked)(piece)
 
   def encode(texts):
     found = loaded.encode_batch_fast(list(texts), add_special_tokens=False)
