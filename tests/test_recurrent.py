@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 
 from research.config import BadInput
-from research.models import recurrent
+from research.models import flops, recurrent
 from research.models.recurrent import Recurrent
 from research.models.recurrent_config import RecurrentConfig
+from research.objectives.language import cross_entropy
 
 CONFIG = RecurrentConfig(vocab_size=11, seq_len=9, d_model=6, n_layers=2)
+
+forward = jax.jit(lambda model, batch: model(batch))
 
 
 def batch_of(tokens, segments=None) -> dict[str, np.ndarray]:
@@ -58,7 +61,9 @@ def test_equals_a_step_by_step_lstm(tied_head):
   model = Recurrent(cfg, nnx.Rngs(0))
   tokens = random_tokens((3, 9))
   expected = [numpy_lstm(model, row) for row in tokens]
-  np.testing.assert_allclose(model(batch_of(tokens)), expected, atol=2e-6)
+  np.testing.assert_allclose(
+    forward(model, batch_of(tokens)), expected, atol=2e-6
+  )
 
 
 def test_the_gradient_is_that_of_the_plain_scan():
@@ -95,7 +100,8 @@ def test_future_tokens_do_not_change_the_past():
   tokens = random_tokens((2, 9))
   changed = tokens.copy()
   changed[0, 5] = (changed[0, 5] + 1) % CONFIG.vocab_size
-  before, after = model(batch_of(tokens)), model(batch_of(changed))
+  before = forward(model, batch_of(tokens))
+  after = forward(model, batch_of(changed))
   np.testing.assert_array_equal(before[:, :5], after[:, :5])
   assert (before[0, 5:] != after[0, 5:]).any(axis=-1).all()
 
@@ -104,9 +110,9 @@ def test_a_segment_is_read_as_if_it_stood_alone():
   model = Recurrent(CONFIG, nnx.Rngs(0))
   tokens = random_tokens((1, 9))
   segments = [[1, 1, 1, 2, 2, 2, 2, 0, 0]]
-  packed = model(batch_of(tokens, segments))
+  packed = forward(model, batch_of(tokens, segments))
   for part in (slice(0, 3), slice(3, 7)):
-    alone = model(batch_of(tokens[:, part]))
+    alone = forward(model, batch_of(tokens[:, part]))
     np.testing.assert_allclose(packed[:, part], alone, atol=1e-6)
 
 
@@ -119,6 +125,25 @@ def test_parameters_counted_are_those_built(tied_head, n_layers):
   assert built == cfg.n_params
   tables = model.embedding.size * (1 if tied_head else 2)
   assert built - tables == cfg.n_params_non_embedding
+
+
+@pytest.mark.parametrize('tied_head', [True, False])
+@pytest.mark.parametrize('n_layers', [1, 3])
+def test_flops_counted_are_those_of_the_traced_program(tied_head, n_layers):
+  cfg = dataclasses.replace(CONFIG, tied_head=tied_head, n_layers=n_layers)
+  model = Recurrent(cfg, nnx.Rngs(0))
+  tokens = random_tokens((4, 9))
+  batch = batch_of(tokens) | {
+    'targets': tokens.astype(np.int32),
+    'weights': np.ones((4, 9), np.float32),
+  }
+
+  def loss(model):
+    return cross_entropy(model, batch).loss
+
+  assert flops.count(forward, model, batch) == 4 * cfg.forward_flops(9)
+  assert flops.count(jax.grad(loss), model) == 4 * cfg.train_flops(9)
+  assert cfg.train_flops(9) == cfg.executed_flops(9)
 
 
 def test_every_parameter_names_its_dimensions():
@@ -134,8 +159,10 @@ def test_bfloat16_stays_near_float32():
   model = Recurrent(CONFIG, nnx.Rngs(0))
   half = Recurrent(dataclasses.replace(CONFIG, dtype='bfloat16'), nnx.Rngs(0))
   tokens = batch_of(random_tokens((3, 9)))
-  assert half(tokens).dtype == jnp.float32
-  np.testing.assert_allclose(half(tokens), model(tokens), atol=0.05)
+  assert forward(half, tokens).dtype == jnp.float32
+  np.testing.assert_allclose(
+    forward(half, tokens), forward(model, tokens), atol=0.05
+  )
 
 
 def test_impossible_sizes_are_refused_in_one_line():
