@@ -207,9 +207,11 @@ def per_layer(
       labels,
     )
 
+  def update(updates, state, params=None):
+    return build(params).update(updates, state, params)
+
   return optax.GradientTransformation(
-    lambda params: build(params).init(params),
-    lambda updates, state, params: build(params).update(updates, state, params),
+    lambda params: build(params).init(params), update
   )
 
 

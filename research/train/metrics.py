@@ -1,0 +1,218 @@
+"""The training curve: one line of `metrics.jsonl` a logged step.
+
+The device is never waited for: a step's numbers are read a few steps later.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+import dataclasses
+import json
+import math
+import time
+from typing import Any, NamedTuple
+
+from etils import epath
+import jax
+import numpy as np
+
+from research.config import BadInput
+
+# Dense bfloat16 peak of one device, FLOP/s, as its maker states it.
+PEAK_FLOPS = {
+  'NVIDIA A100': 312e12,
+  'NVIDIA H100 PCIe': 756e12,
+  'NVIDIA H100': 989e12,
+  'NVIDIA H200': 989e12,
+  'TPU v3': 61.5e12,  # a core, which is a device there
+  'TPU v4': 275e12,
+  'TPU v5 lite': 197e12,
+  'TPU v5e': 197e12,
+  'TPU v5p': 459e12,
+  'TPU v5': 459e12,
+  'TPU v6 lite': 918e12,
+  'TPU v6e': 918e12,
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Logging:
+  """What is told of a run while it goes on.
+
+  Attributes:
+    every: Steps from one line of `metrics.jsonl` to the next; the last step
+      always has one.
+    peak_flops: FLOP/s of one device, the divisor of `mfu`; None takes the
+      maker's figure where it is known, and `mfu` is null where it is not.
+    tensorboard: Whether to write event files, too (needs tensorboardX).
+  """
+
+  every: int = 10
+  peak_flops: float | None = None
+  tensorboard: bool = False
+
+  def __post_init__(self):
+    if self.every < 1:
+      raise BadInput(f'every={self.every} must be at least 1')
+    if self.peak_flops is not None and self.peak_flops <= 0:
+      raise BadInput(f'peak_flops={self.peak_flops} must be positive')
+
+
+class NonFinite(BadInput):
+  """The loss or its gradient is no number any more."""
+
+
+class Cost(NamedTuple):
+  """What one step costs.
+
+  Attributes:
+    tokens: Corpus tokens.
+    flops: Model FLOPs.
+  """
+
+  tokens: int
+  flops: int
+
+
+def peak_flops(kind: str) -> float | None:
+  """FLOP/s of a device of this kind, None if unknown."""
+  names = [name for name in PEAK_FLOPS if kind.startswith(name)]
+  return PEAK_FLOPS[max(names, key=len)] if names else None
+
+
+class Curve:
+  """Writes the curve of a run, from a step on."""
+
+  def __init__(
+    self,
+    folder: epath.Path,
+    cfg: Logging,
+    cost: Cost,
+    *,
+    n_steps: int,
+    n_devices: int,
+    start: int = 0,
+    lag: int = 3,
+  ):
+    """The curve in `folder`, of which the lines up to step `start` stay.
+
+    Args:
+      folder: The run's.
+      cfg: What is logged.
+      cost: What one step costs.
+      n_steps: Steps of the whole run.
+      n_devices: Devices that share a step.
+      start: Steps already made.
+      lag: Steps that may be under way before one is waited for.
+    """
+    self._cfg, self._cost, self._n_steps = cfg, cost, n_steps
+    kind = jax.devices()[0].device_kind
+    peak = cfg.peak_flops or peak_flops(kind)
+    self._peak = peak and peak * n_devices
+    self._lag = lag
+    self._waiting: deque[tuple[int, str, Mapping[str, Any]]] = deque()
+    self._mark: tuple[int, float] | None = None
+    self._lines = _Lines(folder / 'metrics.jsonl', start)
+    self._board = _board(folder, start) if cfg.tensorboard else None
+    self.step = start
+    self.last: dict[str, Any] = self._lines.last
+
+  def add(self, step: int, data_hash: str, metrics: Mapping[str, Any]) -> None:
+    """Notes that `step` was dispatched; reads the step `lag` before it.
+
+    Raises:
+      NonFinite: That step's loss or gradient is not finite.
+    """
+    self._waiting.append((step, data_hash, metrics))
+    while len(self._waiting) > self._lag:
+      self._read()
+
+  def drain(self) -> None:
+    """Waits for every step dispatched so far.
+
+    Raises:
+      NonFinite: As `add`.
+    """
+    while self._waiting:
+      self._read()
+
+  def close(self) -> None:
+    """Ends the files, whatever is still under way."""
+    self._lines.close()
+    if self._board is not None:
+      self._board.close()
+
+  def _read(self) -> None:
+    step, data_hash, metrics = self._waiting.popleft()
+    loss, norm = float(metrics['loss']), float(metrics['grad_norm'])
+    if not (math.isfinite(loss) and math.isfinite(norm)):
+      what = f'loss is {loss}, gradient norm {norm}'
+      raise NonFinite(f'step {step}: {what} (batch with data hash {data_hash})')
+    self.step = step
+    if self._mark is None:  # What it took to compile is not speed.
+      self._mark = step, time.perf_counter()
+    if step % self._cfg.every == 0 or step == self._n_steps:
+      self._log(step, data_hash, metrics)
+
+  def _log(self, step, data_hash, metrics) -> None:
+    values = {k: float(np.asarray(v)) for k, v in metrics.items()}
+    row = {'step': step}
+    for name in ('loss', 'grad_norm', 'learning_rate'):
+      row[name] = values.pop(name)
+    row |= {'tokens': step * self._cost.tokens} | self._speed(step)
+    row |= {'data_hash': data_hash} | values
+    self._lines.write(row)
+    if self._board is not None:
+      for name, value in row.items():
+        if isinstance(value, float):
+          self._board.add_scalar(name, value, step)
+    self.last = row
+
+  def _speed(self, step: int) -> dict[str, float | None]:
+    assert self._mark is not None
+    now, (before, then) = time.perf_counter(), self._mark
+    self._mark = step, now
+    if step == before:
+      return {'tokens_per_second': None, 'mfu': None}
+    rate = (step - before) / (now - then)
+    mfu = self._peak and rate * self._cost.flops / self._peak
+    return {'tokens_per_second': rate * self._cost.tokens, 'mfu': mfu}
+
+
+class _Lines:
+  """A file of JSON lines that only ever holds whole ones."""
+
+  def __init__(self, path: epath.Path, start: int):
+    kept, self.last = [], {}
+    for line in path.read_text().splitlines() if path.exists() else ():
+      try:
+        row = json.loads(line)
+      except ValueError:  # Cut off when the process was killed.
+        break
+      if row['step'] <= start:
+        kept.append(line + '\n')
+        self.last = row
+    path.write_text(''.join(kept))
+    self._file = open(path, 'ab', buffering=0)
+
+  def write(self, row: dict[str, Any]) -> None:
+    data = (json.dumps(row) + '\n').encode()
+    end = self._file.tell()
+    try:
+      if self._file.write(data) != len(data):
+        raise OSError(f'{self._file.name}: no room for another line')
+    except OSError:
+      self._file.truncate(end)
+      raise
+
+  def close(self) -> None:
+    self._file.close()
+
+
+def _board(folder: epath.Path, start: int):
+  try:
+    from tensorboardX import SummaryWriter
+  except ImportError:
+    raise BadInput(
+      'logging.tensorboard=true needs tensorboardX: pip install tensorboardX'
+    ) from None
+  return SummaryWriter(str(folder / 'tensorboard'), purge_step=start + 1)

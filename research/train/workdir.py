@@ -1,0 +1,96 @@
+"""A run's folder: it belongs to one config, and its files are whole or absent.
+
+WORKDIR/config.json      what is run, with its fingerprint
+WORKDIR/metrics.jsonl    the training curve
+WORKDIR/checkpoints/     where the run stands
+WORKDIR/finished.json    what came out; there once the run is done
+"""
+
+from collections.abc import Iterator
+import dataclasses
+import json
+from typing import Any
+
+from etils import epath
+import jax
+
+from research import config
+from research.config import BadInput
+from research.train.config import TrainConfig
+
+CONFIG = 'config.json'
+FINISHED = 'finished.json'
+CHECKPOINTS = 'checkpoints'
+
+
+def claim(cfg: TrainConfig, folder: epath.Path) -> None:
+  """Makes `folder` that of the run of `cfg`.
+
+  Raises:
+    BadInput: It holds another run.
+    OSError: It cannot be written.
+  """
+  path = folder / CONFIG
+  mine = config.fingerprint(cfg)
+  if path.exists():
+    theirs = json.loads(path.read_text())
+    if theirs['fingerprint'] != mine:
+      raise BadInput(
+        f'workdir={folder} holds another run:'
+        f' {_difference(theirs["config"], cfg)}; name another workdir'
+      )
+  elif jax.process_index() == 0:
+    folder.mkdir(parents=True, exist_ok=True)
+    write(path, {'fingerprint': mine, 'config': config.to_dict(cfg)})
+
+
+def read(folder: epath.Path) -> TrainConfig:
+  """The config of the run in `folder`.
+
+  Raises:
+    BadInput: It holds none.
+  """
+  path = folder / CONFIG
+  if not path.exists():
+    raise BadInput(f'workdir={folder} holds no run: it has no {CONFIG}')
+  return config.from_dict(TrainConfig, json.loads(path.read_text())['config'])
+
+
+def write(path: epath.Path, data: Any) -> None:
+  """Writes JSON whole or, on an OSError, not at all."""
+  part = path.with_name(f'{path.name}.part')
+  try:
+    part.write_text(json.dumps(data, indent=1) + '\n')
+    part.replace(path)
+  finally:
+    part.unlink(missing_ok=True)
+
+
+def _difference(theirs: dict[str, Any], mine: TrainConfig) -> str:
+  """The first field that differs, with both its values."""
+  try:
+    other = config.from_dict(TrainConfig, theirs)
+  except BadInput as error:
+    return f'its config is of another version ({error})'
+  for path, there, here in _differences(other, mine, ''):
+    return f'{path} is {_short(there)} there, {_short(here)} here'
+  return 'its config is of another version'
+
+
+def _differences(a, b, path: str) -> Iterator[tuple[str, Any, Any]]:
+  if type(a) is not type(b) or not dataclasses.is_dataclass(a):
+    if a != b:
+      yield path, a, b
+    return
+  for field in dataclasses.fields(a):
+    if field.metadata.get('fingerprint', True):
+      inner = f'{path}.{field.name}'.removeprefix('.')
+      yield from _differences(
+        getattr(a, field.name), getattr(b, field.name), inner
+      )
+
+
+def _short(value: Any) -> str:
+  if dataclasses.is_dataclass(value):
+    return type(value).__name__
+  return repr(value)
