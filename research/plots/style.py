@@ -4,15 +4,14 @@ Figures are made with `matplotlib.figure.Figure`, never pyplot: no backend is
 chosen and nothing stays open.
 """
 
-from collections.abc import Iterable, Sequence
 import contextlib
 import io
 import math
 import re
+from typing import Any
 
 import matplotlib
-from matplotlib import colors, ticker
-from matplotlib.axes import Axes
+from matplotlib import colors
 from matplotlib.figure import Figure
 import numpy as np
 
@@ -45,7 +44,7 @@ TITLES = {
 INK = '#1f2328'
 FAINT = '#8b949e'
 
-_SETTINGS = {
+_SETTINGS: Any = {
   'font.family': 'sans-serif',
   # Verdana has DejaVu's widths, for machines that have no DejaVu.
   'font.sans-serif': ['DejaVu Sans', 'Verdana', 'Arial', 'sans-serif'],
@@ -98,16 +97,26 @@ def title(architecture: str) -> str:
 
 
 def shades(base: str, count: int) -> list[str]:
-  """`count` shades of one colour, from light to dark, all legible on white."""
+  """`count` shades of one colour, from light to dark; one is the colour."""
   rgb = np.asarray(colors.to_rgb(base))
-  light, dark = 1 - 0.42 * (1 - rgb), 0.45 * rgb
-  made = []
-  for t in np.linspace(0, 1, count) if count > 1 else [0.5]:
-    ends = (light, rgb) if t < 0.5 else (rgb, dark)
-    made.append(colors.to_hex(ends[0] + (2 * t % 1) * (ends[1] - ends[0])))
-  if count > 1:
-    made[-1] = colors.to_hex(dark)
-  return made
+  stops = np.stack([1 - 0.45 * (1 - rgb), rgb, 0.42 * rgb])
+  at = np.linspace(0, 2, count) if count > 1 else np.ones(1)
+  channels = [np.interp(at, [0, 1, 2], stops[:, i]) for i in range(3)]
+  return [colors.to_hex((r, g, b)) for r, g, b in zip(*channels, strict=True)]
+
+
+def legible(tint: str) -> str:
+  """The colour, darkened until text in it has a contrast of 4.5 on white."""
+  rgb = np.asarray(colors.to_rgb(tint))
+  while 1.05 / (_luminance(rgb) + 0.05) < 4.5:
+    rgb = 0.95 * rgb
+  return colors.to_hex((rgb[0], rgb[1], rgb[2]))
+
+
+def _luminance(rgb: np.ndarray) -> float:
+  """Relative luminance of an sRGB colour (WCAG 2.1)."""
+  linear = np.where(rgb <= 0.03928, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+  return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
 def short(number: float) -> str:
@@ -132,98 +141,6 @@ def power(number: float) -> str:
     mantissa, exponent = '1', exponent + 1
   digits = str(exponent).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))
   return f'10{digits}' if mantissa == '1' else f'{mantissa}×10{digits}'
-
-
-def log_axis(axis, low: float, high: float, label=short) -> None:
-  """Makes an x or y axis logarithmic, with ticks a reader can name.
-
-  Ticks stand at 1, 2, 5 within less than two decades, at 1, 3 within less
-  than four, else at powers of ten.
-
-  Args:
-    axis: `axes.xaxis` or `axes.yaxis`.
-    low: Smallest value shown.
-    high: Largest value shown.
-    label: Turns a tick's value into text.
-  """
-  name = axis.axis_name
-  axes = axis.axes
-  getattr(axes, f'set_{name}scale')('log')
-  getattr(axes, f'set_{name}lim')(low, high)
-  decades = math.log10(high / low)
-  steps = (1, 2, 5) if decades < 1.9 else (1, 3) if decades < 4 else (1,)
-  first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-  ticks = [s * 10.0**e for e in range(first, last + 1) for s in steps]
-  ticks = [t for t in ticks if low <= t <= high]
-  if len(ticks) < 2:
-    ticks = list(np.geomspace(low, high, 3))
-  axis.set_major_locator(ticker.FixedLocator(ticks))
-  axis.set_major_formatter(ticker.FuncFormatter(lambda v, _: label(v)))
-  axis.set_minor_locator(ticker.NullLocator())
-
-
-def span(values: Iterable[float], margin: float = 0.08) -> tuple[float, float]:
-  """Limits of a logarithmic axis around positive values, with a margin."""
-  finite = [v for v in values if math.isfinite(v) and v > 0]
-  if not finite:
-    return 1.0, 10.0
-  low, high = min(finite), max(finite)
-  room = max((high / low) ** margin, 1.1)
-  return low / room, high * room
-
-
-def end_labels(
-  axes: Axes, labels: Sequence[tuple[float, float, str, str]]
-) -> None:
-  """Names lines at the right edge, pushed apart where they would overlap.
-
-  Args:
-    axes: With their limits set.
-    labels: (x, y, text, colour) of each line's end, in data units.
-  """
-  if not labels:
-    return
-  to_axes = axes.transData + axes.transAxes.inverted()
-  ends = [(*to_axes.transform((x, y)), text, c) for x, y, text, c in labels]
-  ends.sort(key=lambda end: end[1])
-  figure = axes.get_figure()
-  height = axes.get_position().height * figure.get_figheight() * 72
-  places = _apart([end[1] for end in ends], 11 / height)
-  for (x, y, text, c), place in zip(ends, places, strict=True):
-    axes.plot(
-      [x, 1.01, 1.025],
-      [y, place, place],
-      color=c,
-      lw=0.6,
-      alpha=0.6,
-      transform=axes.transAxes,
-      clip_on=False,
-    )
-    axes.text(
-      1.03,
-      place,
-      text,
-      color=c,
-      va='center',
-      fontsize=8.5,
-      transform=axes.transAxes,
-    )
-
-
-def _apart(places: list[float], gap: float) -> list[float]:
-  """Ascending places moved as little as needed to lie `gap` apart."""
-  moved = list(places)
-  for _ in range(100):
-    close = False
-    for i in range(len(moved) - 1):
-      lack = gap - (moved[i + 1] - moved[i])
-      if lack > 1e-9:
-        moved[i] -= lack / 2
-        moved[i + 1] += lack / 2
-        close = True
-    if not close:
-      break
-  return moved
 
 
 @contextlib.contextmanager

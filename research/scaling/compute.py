@@ -62,12 +62,13 @@ CONVENTIONS = {
 }
 
 
-def flops(frame: pd.DataFrame, convention: str = 'model') -> pd.Series:
+def flops(frame: pd.DataFrame, convention: str = 'model') -> np.ndarray:
   """Training FLOPs of each row of a results table under a convention."""
   rule = CONVENTIONS[convention]
   if rule.size is None:
-    return pd.to_numeric(frame['flops'])
-  return rule.factor * pd.to_numeric(frame[rule.size]) * frame['tokens']
+    return frame['flops'].to_numpy(float)
+  sizes, tokens = frame[rule.size], frame['tokens']
+  return rule.factor * sizes.to_numpy(float) * tokens.to_numpy(float)
 
 
 def sequence_flops(
@@ -121,8 +122,8 @@ class Bracket(NamedTuple):
   Attributes:
     value: The value whose loss is lowest.
     loss: That loss.
-    below: Whether a smaller value was tried and all such are worse.
-    above: Whether a larger value was tried and all such are worse.
+    below: Whether a smaller value was tried, and is worse.
+    above: Whether a larger value was tried, and is worse.
     tried: Number of different values with a loss.
   """
 
@@ -142,24 +143,25 @@ def bracket(values: ArrayLike, losses: ArrayLike) -> Bracket:
 
   Losses of the same value (seeds) are averaged. An infinite loss is a run
   that diverged, and worse than any; a NaN is a run that is missing, and is
-  left out. Of equal losses the smallest value is the best, and unbracketed.
+  left out. Of equal losses the smallest value is the best.
 
   Raises:
     ValueError: no value has a finite loss.
   """
-  table = pd.Series(np.asarray(losses, float), np.asarray(values, float))
-  means = table.dropna().groupby(level=0).mean()
-  if not np.isfinite(means).any():
+  value = np.asarray(values, float)
+  loss = np.asarray(losses, float)
+  value, loss = value[~np.isnan(loss)], loss[~np.isnan(loss)]
+  if not np.isfinite(loss).any():
     raise ValueError('no value of the sweep has a finite loss')
-  best = float(means.idxmin())
-  lower, upper = means[means.index < best], means[means.index > best]
-  loss = float(means[best])
+  tried = np.unique(value)
+  means = np.array([loss[value == v].mean() for v in tried])
+  best = int(means.argmin())
   return Bracket(
-    best,
-    loss,
-    bool(len(lower) and (lower > loss).all()),
-    bool(len(upper) and (upper > loss).all()),
-    len(means),
+    value=float(tried[best]),
+    loss=float(means[best]),
+    below=best > 0,
+    above=bool((means[best + 1 :] > means[best]).any()),
+    tried=len(tried),
   )
 
 

@@ -1,12 +1,39 @@
 """Frontier: one value a run from the results table, and the best of them."""
 
+from typing import cast
+
 import numpy as np
 import pandas as pd
 
 from research.scaling import compute
 
-BASELINES = ('ngram', 'lstm')
+BASELINES = ('lstm', 'ngram')
 """Architectures that stand as lines beside the ladder, not in it."""
+
+COLUMNS = (
+  'run',
+  'architecture',
+  'params',
+  'params_non_embedding',
+  'size',
+  'budget',
+  'flops',
+  'tokens',
+  'unique_tokens',
+  'epochs',
+  'step',
+  'seed',
+  'learning_rate',
+  'batch_size',
+  'task',
+  'domain',
+  'metric',
+  'value',
+  'stderr',
+  'n',
+)
+"""What every results row says of its run and its measure; the columns beside
+these are swept fields and provenance."""
 
 _CELL = (
   'architecture',
@@ -14,9 +41,20 @@ _CELL = (
   'params',
   'params_non_embedding',
   'budget',
+  'tokens',
   'learning_rate',
   'batch_size',
   'domain',
+)
+
+_NUMBERS = (
+  'params',
+  'params_non_embedding',
+  'budget',
+  'flops',
+  'tokens',
+  'value',
+  'stderr',
 )
 
 
@@ -35,23 +73,16 @@ def final(
     domain: Rows of this domain; None for every domain but `all`.
 
   Returns:
-    The rows chosen, with a finite `value`, numbers where the table may hold
-    objects, and a fresh index.
+    The rows with a finite value, in the table's order, numbers as floats.
   """
-  chosen = (frame['task'] == task) & (frame['metric'] == metric)
-  if domain is None:
-    chosen &= frame['domain'] != 'all'
-  else:
-    chosen &= frame['domain'] == domain
-  rows = frame[chosen].copy()
-  for name in ('value', 'stderr', 'budget', 'flops', 'params', 'tokens'):
-    rows[name] = pd.to_numeric(rows[name]).astype(float)
-  rows = rows[np.isfinite(rows['value'])].sort_values('step', kind='stable')
-  return (
-    rows.groupby(['run', 'domain'], as_index=False)
-    .tail(1)
-    .reset_index(drop=True)
-  )
+  wanted = (frame['task'] == task) & (frame['metric'] == metric)
+  whole = frame['domain'] == (domain or 'all')
+  wanted &= ~whole if domain is None else whole
+  rows = where(frame, wanted).astype(dict.fromkeys(_NUMBERS, float))
+  rows = where(rows, np.isfinite(rows['value'])).reset_index(drop=True)
+  last = rows.sort_values(by='step', kind='stable')
+  last = last.groupby(['run', 'domain'], sort=False).tail(1)
+  return cast(pd.DataFrame, last.sort_index().reset_index(drop=True))
 
 
 def over_seeds(rows: pd.DataFrame, *fields: str) -> pd.DataFrame:
@@ -59,33 +90,36 @@ def over_seeds(rows: pd.DataFrame, *fields: str) -> pd.DataFrame:
 
   The error of a mean is the evaluation's own (the same spans for every seed,
   so it does not shrink) and the seeds' standard error, added in quadrature;
-  NaN where neither is known.
+  NaN where neither is known. Runs that look alike and share a seed differ in
+  something the table does not name: they stay apart.
 
   Args:
     rows: What `final` returns.
     *fields: Further columns that tell cells apart (swept fields).
   """
   keys = [k for k in dict.fromkeys(_CELL + fields) if k in rows]
-  groups = rows.groupby(keys, dropna=False, sort=False)
+  twins = rows.groupby([*keys, 'seed'], dropna=False, sort=False).cumcount()
+  groups = rows.assign(_twin=twins).groupby(
+    [*keys, '_twin'], dropna=False, sort=False
+  )
   means = groups.agg(
     value=('value', 'mean'),
     own=('stderr', lambda x: np.sqrt((x**2).mean())),
     spread=('value', lambda x: x.std(ddof=1) / np.sqrt(len(x))),
     flops=('flops', 'mean'),
-    tokens=('tokens', 'mean'),
     seeds=('value', 'size'),
   ).reset_index()
-  own, spread = means.pop('own'), means.pop('spread')
-  total = np.sqrt(own.fillna(0) ** 2 + spread.fillna(0) ** 2)
-  means['stderr'] = total.where(own.notna() | spread.notna())
-  return means
+  errors = means[['own', 'spread']].to_numpy(float)
+  total = np.sqrt(np.nansum(errors**2, axis=1))
+  total[np.isnan(errors).all(axis=1)] = np.nan
+  return means.drop(columns=['own', 'spread', '_twin']).assign(stderr=total)
 
 
 def best_by(rows: pd.DataFrame, *keys: str) -> pd.DataFrame:
-  """The row of lowest value in each group, in the groups' order."""
-  rows = rows.dropna(subset=list(keys))
-  chosen = rows.groupby(list(keys))['value'].idxmin()
-  return rows.loc[chosen].reset_index(drop=True)
+  """The row of lowest value in each group, groups in order of appearance."""
+  rows = rows.dropna(subset=list(keys)).sort_values(by='value', kind='stable')
+  first = rows.groupby(list(keys), sort=False).head(1)
+  return cast(pd.DataFrame, first.sort_index().reset_index(drop=True))
 
 
 def envelope(rows: pd.DataFrame, convention: str = 'model') -> pd.DataFrame:
@@ -108,9 +142,14 @@ def envelope(rows: pd.DataFrame, convention: str = 'model') -> pd.DataFrame:
 
 def ladder(frame: pd.DataFrame) -> pd.DataFrame:
   """The rows of the study's own architectures."""
-  return frame[~frame['architecture'].isin(BASELINES)]
+  return where(frame, ~frame['architecture'].isin(list(BASELINES)))
 
 
 def baselines(frame: pd.DataFrame) -> pd.DataFrame:
   """The rows of the models that came before transformers."""
-  return frame[frame['architecture'].isin(BASELINES)]
+  return where(frame, frame['architecture'].isin(list(BASELINES)))
+
+
+def where(frame: pd.DataFrame, chosen) -> pd.DataFrame:
+  """The rows of `frame` where the series `chosen` is true."""
+  return cast(pd.DataFrame, frame[chosen])

@@ -1,6 +1,7 @@
 """IsoFLOP curves: for one budget, the loss over sizes and its minimum."""
 
 import dataclasses
+from typing import cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -133,19 +134,18 @@ def curves(
   for its size. The parabola is None where fewer than three sizes have run.
   """
   rows = frontier.final(frontier.ladder(frame), task, metric, domain)
-  rows = rows.dropna(subset=['budget', size])
   cells = frontier.best_by(
     frontier.over_seeds(rows), 'architecture', 'budget', size
   )
   fits = {}
-  for (architecture, budget), points in cells.groupby(
-    ['architecture', 'budget']
-  ):
-    points = points.sort_values(size).reset_index(drop=True)
-    errors = points['stderr'] if weighted else None
-    enough = points[size].nunique() >= 3
-    parabola = fit(points[size], points['value'], errors) if enough else None
-    fits[str(architecture), float(budget)] = points, parabola
+  for name, mine in cells.groupby('architecture', sort=False):
+    for budget, points in mine.groupby('budget'):
+      points = points.sort_values(by=size).reset_index(drop=True)
+      parabola = None
+      if len(set(points[size])) >= 3:
+        errors = points['stderr'] if weighted else None
+        parabola = fit(points[size], points['value'], errors)
+      fits[str(name), float(cast(float, budget))] = points, parabola
   return fits
 
 
@@ -160,40 +160,42 @@ def minima(
   """The minimum of each isoFLOP curve of a results table.
 
   Returns:
-    One row an (architecture, budget): `points`, `params` (N*), `loss` there,
-    `convex`, `inside`, `residual`, and `verdict` in words (those of
-    `Parabola.verdict`, or `too few sizes`); NaN where there is no minimum.
+    One row an (architecture, budget): the number of `points`, the `best` size
+    that was tried, `params` (N*) and `loss` at the minimum (NaN where there
+    is none), `residual`, `convex`, `inside`, and the `verdict` in words: that
+    of `Parabola.verdict`, or `too few sizes`.
   """
-  rows = []
-  for (architecture, budget), (points, parabola) in curves(
-    frame, metric, task, domain, size, weighted
-  ).items():
-    row = {
+  fits = curves(frame, metric, task, domain, size, weighted)
+  rows = [
+    {
       'architecture': architecture,
       'budget': budget,
       'points': len(points),
-      'best': points.loc[points['value'].idxmin(), size],
+      'best': points.sort_values(by='value')[size].iloc[0],
+      **_minimum(parabola),
     }
-    if parabola is None:
-      row |= {'convex': False, 'inside': False, 'verdict': 'too few sizes'}
-    else:
-      row |= {
-        name: getattr(parabola, name)
-        for name in ('params', 'loss', 'convex', 'inside', 'residual')
-      } | {'verdict': parabola.verdict}
-    rows.append(row)
-  columns = [
-    'architecture',
-    'budget',
-    'points',
-    'best',
-    'params',
-    'loss',
-    'convex',
-    'inside',
-    'residual',
-    'verdict',
+    for (architecture, budget), (points, parabola) in fits.items()
   ]
-  table = pd.DataFrame(rows, columns=columns)
-  numbers = ['params', 'loss', 'residual']
-  return table.astype(dict.fromkeys(numbers, float))
+  table = pd.DataFrame(rows, columns=list(_MINIMA))
+  return table.astype(_MINIMA)
+
+
+_MINIMA = {
+  'architecture': object,
+  'budget': float,
+  'points': int,
+  'best': float,
+  'params': float,
+  'loss': float,
+  'residual': float,
+  'convex': bool,
+  'inside': bool,
+  'verdict': object,
+}
+
+
+def _minimum(parabola: Parabola | None) -> dict[str, object]:
+  if parabola is None:
+    return {'convex': False, 'inside': False, 'verdict': 'too few sizes'}
+  names = ('params', 'loss', 'residual', 'convex', 'inside', 'verdict')
+  return {name: getattr(parabola, name) for name in names}

@@ -1,6 +1,6 @@
 """Blocks: what a section of the report is made of, as plain data."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 import math
 from typing import Any, NamedTuple
 
@@ -8,6 +8,8 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from research.plots import style
+
+Facts = Mapping[Any, Any]
 
 
 class Text(NamedTuple):
@@ -41,12 +43,17 @@ class Table(NamedTuple):
     rows: One text a column.
     caption: Stands above.
     note: Stands below.
+    groups: (heading, number of columns) that stand over the columns'
+      headings.
+    folded: If given, the table is folded away under this line.
   """
 
   columns: Sequence[tuple[str, str]]
   rows: Sequence[Row]
   caption: str = ''
   note: str = ''
+  groups: Sequence[tuple[str, int]] = ()
+  folded: str = ''
   kind: str = 'table'
 
 
@@ -82,3 +89,10 @@ def listed(words: Iterable[str]) -> str:
   """`a`, `a and b`, `a, b and c`."""
   *first, last = list(words)
   return f'{", ".join(first)} and {last}' if first else last
+
+
+def plain(value: Any) -> str:
+  """Any value as short text, or a dash where there is none."""
+  if missing(value):
+    return '–'
+  return f'{value:g}' if isinstance(value, float) else str(value)

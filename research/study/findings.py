@@ -1,14 +1,18 @@
 """Findings: one sentence for each thing the data say, computed from them."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
+import math
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from research.plots import style
 from research.scaling import frontier
 from research.scaling.sweep import Slice
 from research.study.blocks import listed
+
+Cell = dict[Any, Any]
 
 
 def gains(cells: pd.DataFrame, measure: str) -> list[str]:
@@ -18,48 +22,44 @@ def gains(cells: pd.DataFrame, measure: str) -> list[str]:
     cells: The ladder's cells (`architecture`, `budget`, `value`, `params`).
     measure: What `value` is, in words.
   """
-  best = frontier.best_by(cells, 'architecture', 'budget')
   return [
-    _gain(str(name), group.sort_values('budget'), measure)
-    for name, group in best.groupby('architecture', sort=False)
+    _gain(name, list(line.values()), measure)
+    for name, line in _best(cells).items()
   ]
 
 
-def _gain(name: str, best: pd.DataFrame, measure: str) -> str:
+def _gain(name: str, line: list[Cell], measure: str) -> str:
   who = f'The {style.title(name)}’s best {measure}'
-  first, last = best.iloc[0], best.iloc[-1]
+  first, last = line[0], line[-1]
   at = f'{style.power(last["budget"])} FLOPs'
-  if len(best) == 1:
+  if len(line) == 1:
     size = style.short(last['params'])
     return f'{who} at {at} is {last["value"]:.3f}, with {size} parameters.'
-  verb = 'fell' if last['value'] < first['value'] else 'did not fall'
-  steps = np.diff(best['value'])
   worse = [
-    f'{style.power(a)} to {style.power(b)}'
-    for a, b, step in zip(
-      best['budget'], best['budget'][1:], steps, strict=False
-    )
-    if step >= 0
+    f'{style.power(a["budget"])} to {style.power(b["budget"])}'
+    for a, b in pairwise(line)
+    if b['value'] >= a['value']
   ]
-  along = f'not from {listed(worse)}' if worse else 'at every step'
+  verb = 'falls' if last['value'] < first['value'] else 'does not fall'
+  along = f', but not from {listed(worse)}' if worse else ', at every step'
   return (
     f'{who} {verb} from {first["value"]:.3f} to {last["value"]:.3f} as the '
-    f'budget rose from {style.power(first["budget"])} to {at}, {along}.'
+    f'budget rises from {style.power(first["budget"])} to {at}{along}.'
   )
 
 
 def order(cells: pd.DataFrame, measure: str) -> list[str]:
   """Which architecture is best at the largest budget that all of them have."""
-  best = frontier.best_by(cells, 'architecture', 'budget')
-  budgets = best.groupby('architecture')['budget'].agg(set)
-  if len(budgets) < 2 or not (shared := set.intersection(*budgets)):
+  best = _best(cells)
+  shared = set.intersection(*map(set, best.values())) if best else set()
+  if len(best) < 2 or not shared:
     return []
   top = max(shared)
-  there = best[best['budget'] == top].sort_values('value')
-  first = there.iloc[0]
+  there = sorted((line[top] for line in best.values()), key=_value)
+  first = there[0]
   rest = [
-    f'the {style.title(row.architecture)} {_apart(first, row)}'
-    for row in there.iloc[1:].itertuples()
+    f'the {style.title(cell["architecture"])} {_apart(first, cell)}'
+    for cell in there[1:]
   ]
   return [
     f'At {style.power(top)} FLOPs, the largest budget they share, the '
@@ -68,109 +68,158 @@ def order(cells: pd.DataFrame, measure: str) -> list[str]:
   ]
 
 
-def _apart(first: pd.Series, row) -> str:
-  gap = row.value - first['value']
-  error = float(np.hypot(row.stderr, first['stderr']))
-  if not np.isfinite(error):
+def _apart(first: Cell, cell: Cell) -> str:
+  gap = cell['value'] - first['value']
+  error = math.hypot(cell['stderr'], first['stderr'])
+  if not math.isfinite(error):
     return f'is {gap:.3f} above it'
   close = ', within two standard errors' if gap < 2 * error else ''
   return f'is {gap:.3f} ± {error:.3f} above it{close}'
 
 
-def insides(minima: Mapping[str, pd.DataFrame]) -> list[str]:
+def insides(minima: pd.DataFrame, measure: str) -> list[str]:
   """For how many budgets the isoFLOP minimum lies inside the grid.
 
   Args:
-    minima: Tables of `isoflop.minima` by the name of their measure.
+    minima: A table of `isoflop.minima`.
+    measure: What was fitted, in words.
   """
-  names = dict.fromkeys(
-    name for table in minima.values() for name in table['architecture']
-  )
-  sentences = []
-  for name in names:
-    parts = [
-      _inside(table[table['architecture'] == name], measure)
-      for measure, table in minima.items()
-      if (table['architecture'] == name).any()
+  parts = []
+  for name, rows in _records(minima).items():
+    good = sum(row['inside'] for row in rows)
+    why = [
+      f'{style.power(row["budget"])}: {row["verdict"]}'
+      for row in rows
+      if not row['inside']
     ]
-    sentences.append(
-      f'{style.title(name).capitalize()} isoFLOP minima lie inside the grid '
-      f'for {listed(parts)}.'
+    noted = f' ({"; ".join(why)})' if why else ''
+    budgets = 'budget' if len(rows) == 1 else 'budgets'
+    parts.append(
+      f'{good} of {len(rows)} {budgets} of the {style.title(name)}{noted}'
     )
-  return sentences
-
-
-def _inside(table: pd.DataFrame, measure: str) -> str:
-  count = f'{table["inside"].sum()} of {len(table)} budgets by {measure}'
-  outside = table[~table['inside'].astype(bool)]
-  why = [
-    f'{style.power(row.budget)}: {row.verdict}' for row in outside.itertuples()
+  if not parts:
+    return []
+  return [
+    f'By {measure}, isoFLOP minima lie inside the grid for {listed(parts)}.'
   ]
-  return f'{count} ({"; ".join(why)})' if why else count
 
 
 def against_baselines(
   cells: pd.DataFrame, baselines: pd.DataFrame, measure: str
 ) -> list[str]:
-  """From which budget on each architecture beats each baseline's best."""
-  best = frontier.best_by(cells, 'architecture', 'budget')
+  """Where each architecture stands to each baseline.
+
+  A baseline with budgets is compared at the largest one it shares with the
+  architecture; one without is a mark to get below.
+  """
+  best, budgeted = _best(cells), _best(baselines)
   sentences = []
-  for name, group in baselines.groupby('architecture', sort=False):
-    mark = group['value'].min()
+  for name, rows in _records(baselines).items():
+    if not best:
+      continue
+    mark = min(map(_value, rows))
     parts = [
-      f'the {style.title(str(a))} {_beats(line.sort_values("budget"), mark)}'
-      for a, line in best.groupby('architecture', sort=False)
+      f'the {style.title(other)} '
+      f'{_stands(line, budgeted.get(name) or {}, mark)}'
+      for other, line in best.items()
     ]
-    if parts:
-      sentences.append(
-        f'The {style.title(str(name))} baseline’s best is {mark:.3f} '
-        f'{measure}: {listed(parts)}.'
-      )
+    sentences.append(
+      f'Against the {style.title(name)} baseline, whose best is {mark:.3f} '
+      f'{measure}: {listed(parts)}.'
+    )
   return sentences
 
 
-def _beats(line: pd.DataFrame, mark: float) -> str:
-  below = line[line['value'] < mark]
-  if below.empty:
-    return 'never gets below it'
-  return f'gets below it at {style.power(below["budget"].iloc[0])} FLOPs'
+def _stands(
+  line: dict[float, Cell], baseline: dict[float, Cell], mark: float
+) -> str:
+  shared = line.keys() & baseline.keys()
+  if shared:
+    top = max(shared)
+    gap = line[top]['value'] - baseline[top]['value']
+    side = 'below' if gap < 0 else 'above'
+    return f'is {abs(gap):.3f} {side} it at {style.power(top)} FLOPs'
+  under = [budget for budget, cell in line.items() if cell['value'] < mark]
+  if not under:
+    return 'stays above it'
+  return f'gets below it at {style.power(under[0])} FLOPs'
 
 
 def domains(cells: pd.DataFrame, measure: str) -> list[str]:
-  """Which domain is easiest and which hardest for the best of each."""
-  parts = []
-  for name, group in cells.groupby('architecture', sort=False):
-    last = group[group['budget'] == group['budget'].max()]
-    best = last.groupby('domain')['value'].min().sort_values()
+  """Which domain is easiest and which hardest for the best of each.
+
+  Args:
+    cells: The ladder's cells of every domain.
+    measure: What `value` is, in words.
+  """
+  ends = {}
+  for name, rows in _records(cells.dropna(subset=['budget'])).items():
+    top = max(row['budget'] for row in rows)
+    best = {}
+    for row in sorted(rows, key=_value):
+      if row['budget'] == top:
+        best.setdefault(row['domain'], row['value'])
     if len(best) > 1:
-      parts.append(
-        f'for the {style.title(str(name))} {best.index[0]} is easiest '
-        f'({best.iloc[0]:.3f}) and {best.index[-1]} hardest '
-        f'({best.iloc[-1]:.3f})'
-      )
-  if not parts:
+      ends[name] = (*list(best.items())[:1], *list(best.items())[-1:])
+  if not ends:
     return []
-  return [f'Of the domains at the largest budget, {listed(parts)} ({measure}).']
+  pairs = {(easy[0], hard[0]) for easy, hard in ends.values()}
+  if len(pairs) == 1 and len(ends) > 1:
+    easy, hard = pairs.pop()
+    return [f'For every architecture {easy} is easiest and {hard} hardest.']
+  parts = [
+    f'for the {style.title(name)} {easy[0]} is easiest ({easy[1]:.3f}) and '
+    f'{hard[0]} hardest ({hard[1]:.3f})'
+    for name, (easy, hard) in ends.items()
+  ]
+  return [f'At the largest budget, {listed(parts)}, in {measure}.']
 
 
 def brackets(slices: Sequence[Slice]) -> list[str]:
   """How many models' best value of each swept field is bracketed."""
   sentences = []
   for field in dict.fromkeys(s.field for s in slices):
-    mine = [s for s in slices if s.field == field]
-    good = sum(s.bracket.both for s in mine)
-    sentences.append(
-      f'The best {field.replace("_", " ")} has a worse one on both sides for '
-      f'{good} of {len(mine)} models.'
-    )
+    found = [s.bracket for s in slices if s.field == field and s.bracket]
+    if found:
+      good = sum(bracket.both for bracket in found)
+      models = 'model' if len(found) == 1 else 'models'
+      sentences.append(
+        f'The best {field.replace("_", " ")} has a worse one on both sides '
+        f'for {good} of {len(found)} {models}.'
+      )
   return sentences
 
 
 def failures(plan: Sequence[Mapping]) -> list[str]:
-  """How many cells have no results."""
+  """How many planned cells have no results."""
   states = [str(cell.get('state', 'done')) for cell in plan]
   lacking = {s: states.count(s) for s in dict.fromkeys(states) if s != 'done'}
   if not lacking:
     return []
   counts = listed(f'{count} {state}' for state, count in lacking.items())
   return [f'Of {len(plan)} planned cells, {counts}.']
+
+
+def _value(cell: Cell) -> float:
+  return cell['value']
+
+
+def _budget(cell: Cell) -> float:
+  return cell['budget']
+
+
+def _records(cells: pd.DataFrame) -> dict[str, list[Cell]]:
+  """The rows of each architecture, in order of appearance."""
+  found: dict[str, list[Cell]] = {}
+  for cell in cells.to_dict('records'):
+    found.setdefault(cell['architecture'], []).append(cell)
+  return found
+
+
+def _best(cells: pd.DataFrame) -> dict[str, dict[float, Cell]]:
+  """The best cell of each architecture by budget, budgets ascending."""
+  best = frontier.best_by(cells, 'architecture', 'budget')
+  return {
+    name: {cell['budget']: cell for cell in sorted(rows, key=_budget)}
+    for name, rows in _records(best).items()
+  }
