@@ -131,7 +131,10 @@ def run(main: Callable[[Any], Any], default: str | None = None) -> None:
     with _one_line():
       rest, found = _split(argv)
       changes.update(found)
-      return _parse_flags(rest)
+      rest = _parse_flags(rest)
+    if flags.FLAGS['verbosity'].using_default_value:
+      flags.FLAGS.verbosity = -1  # Warnings; absl would show Orbax's chatter.
+    return rest
 
   def call(_):
     with _one_line():
