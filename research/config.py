@@ -196,9 +196,9 @@ def _module_hint(name: str, error: ImportError) -> str:
   package, _, _ = name.rpartition('.')
   if error.name != name or not package:
     return ''
-  paths = importlib.import_module(package).__path__
+  paths = getattr(importlib.import_module(package), '__path__', [])
   modules = [f'{package}.{m.name}' for m in pkgutil.iter_modules(paths)]
-  return f'; {fields.nearest(name, modules)}'
+  return f'; {fields.nearest(name, modules)}' if modules else ''
 
 
 def _functions(module: Any) -> list[str]:

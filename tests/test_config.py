@@ -472,6 +472,11 @@ def test_the_default_is_read_without_config(folder):
       " did you mean 'research.config'?",
     ),
     (
+      ['--config=values.small:small'],
+      "--config=values.small:small: No module named 'values.small';"
+      " 'values' is not a package",
+    ),
+    (
       ['--config=broken:small'],
       "--config=broken:small: No module named 'nowhere_to_be_found'",
     ),
