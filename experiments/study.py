@@ -14,7 +14,7 @@ from absl import flags
 from tqdm import tqdm
 
 from research import config
-from research.study import report, runner, store, tables
+from research.study import listing, report, runner, store
 from research.study.plan import StudyConfig, cells
 
 _WORKDIR = flags.DEFINE_string(
@@ -32,15 +32,15 @@ def main(study: StudyConfig) -> None:
   """Does what `--mode` says; exits with status 1 if a cell failed."""
   workdir = Path(_WORKDIR.value)
   if _MODE.value == 'plan':
-    print(tables.plan(study))
+    print(listing.plan(study))
     return
   if _MODE.value == 'status':
-    print(tables.status(cells(study), workdir))
+    print(listing.status(cells(study), workdir))
     return
   if _MODE.value == 'run':
-    print(tables.plan(study), flush=True)
+    print(listing.plan(study), flush=True)
     train(study, workdir)
-  print(tables.results(store.frame(workdir)))
+  print(listing.results(store.frame(workdir)))
   print(f'report: {report.make(study, workdir)}')
   failed = [
     (cell.name, state.reason)

@@ -2,19 +2,20 @@
 
 from collections.abc import Callable, Iterator, Mapping
 import dataclasses
+import functools
 from pathlib import Path
 import time
 from typing import Any, NamedTuple
 
 from research import config, provenance
 from research.config import BadInput
-from research.data import pipeline
-from research.data.pipeline import DataConfig
-from research.scaling.ladder import model_flops
-from research.study import evaluation, store
-from research.study.evaluation import Evaluation
+from research.data import order, pipeline
+from research.data.pipeline import DataConfig, Dataset
+from research.models import ngram
+from research.study import store
+from research.study.evaluation import Evaluation, Row, evaluate
 from research.train import loop
-from research.train.loop import TrainConfig
+from research.train.config import TrainConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,16 +73,14 @@ class Cell(NamedTuple):
     """Corpus tokens that training consumes."""
     if isinstance(self.config, NGram):
       return self.config.n_tokens
-    c = self.config
-    return c.n_steps * c.batch_size * c.model.seq_len
+    return self.config.n_steps * self.config.tokens_per_step
 
   @property
   def flops(self) -> int:
     """Model FLOPs that training spends."""
     if isinstance(self.config, NGram):
       return 0
-    c = self.config
-    return c.n_steps * c.batch_size * model_flops(c.model)
+    return self.config.n_steps * self.config.flops_per_step
 
   def folder(self, workdir: Path) -> Path:
     """Where the cell's run lives."""
@@ -111,18 +110,88 @@ class Work(NamedTuple):
 
   def _rows(
     self, cell: Cell, run: Path, report: Callable[[float], None]
-  ) -> Iterator[dict[str, Any]]:
+  ) -> Iterator[Row]:
+    dataset = _dataset(cell.config.data)
     if isinstance(cell.config, NGram):
-      found = _count(cell.config, self.evaluation)
+      model, facts, costs = _count(cell.config, dataset)
     else:
-      found = _train(cell.config, run, self.evaluation, report)
+      model, facts, costs = _train(cell.config, dataset, run, report)
     common = {
       'run': cell.name,
       'architecture': cell.architecture,
       **cell.labels,
+      **facts,
       'config': config.fingerprint(cell.config),
-      'flop_convention': 'model FLOPs: matrix products, forward and backward',
+      'tokenizer_hash': dataset.tokenizer.hash,
+      'data_hash': dataset.hash,
+      'mask_documents': dataset.mask_documents,
+      'flop_convention': 'model',
       **provenance.provenance(),
     }
-    for row in found:
+    for row in [*costs, *evaluate(model, dataset, self.evaluation)]:
       yield {**common, **row}
+
+
+def _train(
+  cfg: TrainConfig,
+  dataset: Dataset,
+  run: Path,
+  report: Callable[[float], None],
+) -> tuple[Any, dict[str, Any], list[Row]]:
+  """The trained model, what was spent on it, and rows of what it cost."""
+  result = loop.train(
+    cfg, run, on_progress=lambda p: report(p.step / p.n_steps)
+  )
+  unique, epochs = order.accounting(
+    dataset.n_train_tokens, cfg.model.seq_len, cfg.n_steps, cfg.batch_size
+  )
+  facts = {
+    'params': cfg.model.n_params,
+    'params_non_embedding': cfg.model.n_params_non_embedding,
+    'flops': result.flops,
+    'tokens': result.tokens,
+    'unique_tokens': unique,
+    'epochs': epochs,
+    'step': result.steps,
+    'seed': cfg.seed,
+    'learning_rate': cfg.learning_rate,
+    'batch_size': cfg.batch_size,
+    'order_hash': result.data_hash,
+  }
+  costs = {
+    'seconds': result.seconds,
+    'compile_seconds': result.compile_seconds,
+    'tokens_per_second': result.tokens_per_second,
+    'loss': result.loss,
+  }
+  return result.model, facts, _costs(costs)
+
+
+def _count(
+  cfg: NGram, dataset: Dataset
+) -> tuple[Any, dict[str, Any], list[Row]]:
+  """The fitted n-gram model, what it read, and a row of what it cost."""
+  begun = time.perf_counter()
+  tokenizer = dataset.tokenizer
+  model = ngram.NGram(cfg.order, tokenizer.vocab_size)
+  model.fit(dataset.train, tokenizer.bos, cfg.n_tokens)
+  facts = {
+    'params': model.n_params,
+    'tokens': model.n_tokens,
+    'unique_tokens': model.n_tokens,
+    'epochs': 1.0,
+  }
+  return model, facts, _costs({'seconds': time.perf_counter() - begun})
+
+
+def _costs(values: Mapping[str, float | None]) -> list[Row]:
+  return [
+    {'task': 'training', 'domain': 'all', 'metric': metric, 'value': value}
+    for metric, value in values.items()
+    if value is not None
+  ]
+
+
+@functools.lru_cache(maxsize=4)
+def _dataset(cfg: DataConfig) -> Dataset:
+  return pipeline.prepare(cfg)

@@ -6,11 +6,11 @@ from typing import Any
 
 from research import config
 from research.config import BadInput
-from research.scaling.ladder import Ladder, model_flops
+from research.scaling.ladder import Ladder
 from research.study.cells import Cell, NGram
 from research.study.evaluation import Evaluation
 from research.study.executors import InProcess, Pool
-from research.train.loop import TrainConfig
+from research.train.config import TrainConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -106,9 +106,7 @@ class Grid:
   def _spend(self, made: TrainConfig) -> TrainConfig:
     if self.flops is None:
       return made
-    steps = max(
-      1, round(self.flops / model_flops(made.model) / made.batch_size)
-    )
+    steps = max(1, round(self.flops / made.flops_per_step))
     warmup = max(1, round(steps * made.warmup_steps / made.n_steps))
     return dataclasses.replace(made, n_steps=steps, warmup_steps=warmup)
 

@@ -1,0 +1,124 @@
+"""The quickstart: three architectures on the embedded corpus, two CPU cores.
+
+python -m experiments.study --config=configs.quickstart:study --workdir=…
+"""
+
+from research.data.corruption import (
+  Causal,
+  Masked,
+  SpanCorruption,
+  SuffixPrediction,
+)
+from research.data.pipeline import DataConfig
+from research.data.tokenizers import BPE
+from research.models.config import ModelConfig
+from research.models.recurrent_config import RecurrentConfig
+from research.scaling.ladder import Ladder, PowerLaw
+from research.study.cells import NGram
+from research.study.evaluation import Evaluation
+from research.study.executors import Pool
+from research.study.plan import Grid, IsoFlop, StudyConfig
+from research.train.config import TrainConfig
+from research.train.optimizers import AdamW
+from research.train.schedules import Cosine
+
+# 512 tokens: the head of a model 32 wide is no larger than its two blocks,
+# and a token is 2.1 bytes.
+DATA = DataConfig(tokenizer=BPE(vocab_size=512, n_sentinels=8))
+SEQ_LEN = 128
+TARGET_LEN = 26  # what span corruption of 128 tokens needs
+SUFFIX = SuffixPrediction(min_length=1, max_length=24, share=0.5)
+
+
+def train(architecture: str) -> TrainConfig:
+  """What the cells of one architecture share."""
+  objectives = {
+    'decoder': (Causal(),),
+    'encoder': (Masked(share=0.5), SUFFIX),
+    'encoder_decoder': (SpanCorruption(share=0.5), SUFFIX),
+  }
+  return TrainConfig(
+    model=base(architecture),
+    data=DATA,
+    objectives=objectives[architecture],
+    optimizer=AdamW(),
+    schedule=Cosine(),
+  )
+
+
+def base(architecture: str) -> ModelConfig:
+  """The parts of one architecture, before a dial sets its sizes."""
+  target_len = TARGET_LEN if architecture == 'encoder_decoder' else None
+  return ModelConfig(
+    architecture=architecture,
+    vocab_size=512,
+    seq_len=SEQ_LEN,
+    target_len=target_len,
+  )
+
+
+def ladder(architecture: str) -> Ladder:
+  """How a dial makes a size, and the tuned rule of its training.
+
+  BUILD.md has the table that brackets the rule (`configs.tuning`).
+  """
+  rate, batch = {
+    'decoder': (PowerLaw(value=1e-2), PowerLaw(value=4)),
+    'encoder': (PowerLaw(value=1e-2), PowerLaw(value=4)),
+    'encoder_decoder': (PowerLaw(value=1e-2), PowerLaw(value=4)),
+  }[architecture]
+  return Ladder(
+    base=base(architecture),
+    width=8,
+    depth=0.5,
+    d_head=16,
+    learning_rate=rate,
+    batch_size=batch,
+  )
+
+
+def study() -> StudyConfig:
+  """Five sizes or more of each architecture, and two baselines."""
+  return StudyConfig(
+    title='Quickstart',
+    question=(
+      'How do bits per byte fall with compute for an encoder, a decoder and an'
+      ' encoder-decoder of 5 to 300 thousand parameters, and where is the best'
+      ' size at each budget?'
+    ),
+    designs=(
+      arm('decoder', (1, 2, 3, 4, 6, 8), (1e11, 2e11, 4e11, 8e11)),
+      arm('encoder', (1, 2, 3, 4, 6), (1e11, 2e11, 4e11)),
+      arm('encoder_decoder', (1, 2, 3, 4, 6), (1e11, 2e11, 4e11)),
+      *(lstm(flops) for flops in (1e11, 2e11)),
+      NGram(data=DATA, order=5),
+    ),
+    evaluation=Evaluation(window=SEQ_LEN),
+    executor=Pool(),
+  )
+
+
+def arm(
+  architecture: str, dials: tuple[int, ...], budgets: tuple[float, ...]
+) -> IsoFlop:
+  """One architecture's isoFLOP grid."""
+  return IsoFlop(
+    train=train(architecture),
+    ladder=ladder(architecture),
+    dials=dials,
+    budgets=budgets,
+  )
+
+
+def lstm(flops: float) -> Grid:
+  """The recurrent baseline at one budget."""
+  return Grid(
+    train=TrainConfig(
+      model=RecurrentConfig(vocab_size=512, seq_len=SEQ_LEN, d_model=48),
+      data=DATA,
+      objectives=(Causal(),),
+      learning_rate=1e-2,
+      batch_size=16,
+    ),
+    flops=flops,
+  )

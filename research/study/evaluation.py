@@ -1,0 +1,72 @@
+"""What is measured on a trained model, and with how much text."""
+
+from collections.abc import Mapping
+import dataclasses
+import functools
+from typing import Any
+
+from research.config import BadInput
+from research.data.pipeline import Dataset
+from research.evals import perplexity, yardstick
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluation:
+  """How much validation text each model reads.
+
+  Attributes:
+    n_tokens: Validation tokens of each domain, from its beginning.
+    window: Tokens a row that are read together; also the stride.
+    n_spans: Spans of the yardstick.
+    span_length: Tokens of a span.
+    context: Tokens before a span that every architecture reads.
+    batch_size: Rows evaluated together; no part of the result.
+    seed: Of the spans, and of the masks of native validation.
+  """
+
+  n_tokens: int = 16_384
+  window: int = 128
+  n_spans: int = 64
+  span_length: int = 16
+  context: int = 96
+  batch_size: int = dataclasses.field(
+    default=32, metadata={'fingerprint': False}
+  )
+  seed: int = 0
+
+  def __post_init__(self):
+    for name in ('n_tokens', 'window', 'n_spans', 'span_length', 'context'):
+      if getattr(self, name) < 1:
+        raise BadInput(f'{name}={getattr(self, name)} must be at least 1')
+
+
+Row = Mapping[str, Any]
+
+
+def evaluate(model: Any, dataset: Dataset, how: Evaluation) -> list[Row]:
+  """Rows of native validation and of the yardstick, for any kind of model."""
+  spans = _spans(dataset, how)
+  rows = perplexity.evaluate(
+    model,
+    dataset,
+    window=how.window,
+    n_tokens=how.n_tokens,
+    batch_size=how.batch_size,
+    seed=how.seed,
+  )
+  rows += yardstick.evaluate(model, spans, batch_size=how.batch_size)
+  config = getattr(model, 'cfg', None)
+  if getattr(config, 'architecture', None) == 'encoder':
+    rows += yardstick.evaluate_pseudo(model, spans, batch_size=how.batch_size)
+  return rows
+
+
+@functools.lru_cache(maxsize=4)
+def _spans(dataset: Dataset, how: Evaluation) -> yardstick.Spans:
+  return yardstick.spans(
+    dataset,
+    n=how.n_spans,
+    length=how.span_length,
+    context=how.context,
+    seed=how.seed,
+  )

@@ -1,0 +1,114 @@
+"""The study as lines of text: what is planned, how it stands, what came out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from research.study import store
+from research.study.cells import Cell
+from research.study.plan import StudyConfig, cells, groups
+
+
+def plan(study: StudyConfig) -> str:
+  """Cells with parameters, tokens, FLOPs and estimated time, and the sums."""
+  planned = cells(study)
+  rows = [
+    (
+      cell.name,
+      _count(cell.params),
+      _count(cell.tokens),
+      f'{cell.flops:.2e}',
+      _clock(cell.flops / study.flops_per_second),
+    )
+    for cell in planned
+  ]
+  flops = sum(cell.flops for cell in planned)
+  shapes = len(groups(planned))
+  seconds = flops / study.flops_per_second + shapes * study.seconds_per_shape
+  total = (
+    f'{len(planned)} cells of {shapes} shapes, {flops:.2e} model FLOPs,'
+    f' about {_clock(seconds)} at {study.flops_per_second:.1e} FLOP/s and'
+    f' {study.seconds_per_shape:.0f} s of compilation and evaluation a shape'
+  )
+  heads = ('cell', 'parameters', 'tokens', 'FLOPs', 'training')
+  return f'{study.title}\n{_table(heads, rows)}\n{total}'
+
+
+def status(planned: Sequence[Cell], workdir: Path) -> str:
+  """Each cell's state, with the reason of each failure."""
+  found = [(cell.name, store.status(cell.folder(workdir))) for cell in planned]
+  rows = [(name, s.state, s.reason) for name, s in found]
+  states = pd.Series([s.state for _, s in found]).value_counts()
+  total = ', '.join(f'{n} {state}' for state, n in states.items())
+  return f'{_table(("cell", "state", "reason"), rows)}\n{total}'
+
+
+def results(frame: pd.DataFrame) -> str:
+  """One line a finished cell: its size, spending and losses."""
+  rows = []
+  for run, cell in frame.groupby('run', sort=False):
+    first = cell.iloc[0]
+    rows.append(
+      (
+        str(run),
+        _count(first.get('params')),
+        _count(first.get('tokens')),
+        _number(first.get('flops'), '.2e'),
+        _number(_value(cell, 'validation', 'loss'), '.4f'),
+        _number(_value(cell, 'validation', 'bits_per_byte'), '.4f'),
+        _number(_value(cell, 'yardstick', 'bits_per_byte'), '.4f'),
+        _number(_value(cell, 'training', 'seconds'), '.1f'),
+      )
+    )
+  heads = (
+    'cell',
+    'parameters',
+    'tokens',
+    'FLOPs',
+    'loss',
+    'bits/byte',
+    'yardstick',
+    'seconds',
+  )
+  return _table(heads, rows)
+
+
+def _value(cell: pd.DataFrame, task: str, metric: str) -> float | None:
+  chosen = cell[(cell['task'] == task) & (cell['metric'] == metric)]
+  if 'domain' in chosen:
+    chosen = chosen[chosen['domain'].isna() | (chosen['domain'] == 'all')]
+  return None if chosen.empty else chosen['value'].iloc[0]
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+  columns = list(zip(heads, *rows, strict=True))
+  widths = [max(len(text) for text in column) for column in columns]
+  lines = []
+  for row in [heads, *rows]:
+    first, *rest = zip(row, widths, strict=True)
+    aligned = [first[0].ljust(first[1])] + [t.rjust(w) for t, w in rest]
+    lines.append('  '.join(aligned).rstrip())
+  return '\n'.join(lines)
+
+
+def _number(value, form: str) -> str:
+  return '–' if value is None or pd.isna(value) else format(value, form)
+
+
+def _count(value) -> str:
+  """A count with a unit: 12.3k, 4.56M."""
+  if value is None or pd.isna(value):
+    return '–'
+  for unit, scale in (('B', 1e9), ('M', 1e6), ('k', 1e3)):
+    if value >= scale:
+      return f'{value / scale:.3g}{unit}'
+  return f'{value:.0f}'
+
+
+def _clock(seconds: float) -> str:
+  minutes, seconds = divmod(round(seconds), 60)
+  hours, minutes = divmod(minutes, 60)
+  if hours:
+    return f'{hours}h{minutes:02}m'
+  return f'{minutes}m{seconds:02}s' if minutes else f'{seconds}s'
