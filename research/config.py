@@ -15,6 +15,7 @@ import inspect
 import itertools
 import json
 import pkgutil
+import re
 import sys
 from typing import Any, NoReturn, TypeVar
 
@@ -185,7 +186,9 @@ def _parse_flags(argv: list[str]) -> list[str]:
     hint = fields.nearest(name, flags.FLAGS, 'see --help')
     raise BadInput(f'unknown flag --{e.flagname}; {hint}') from None
   except flags.Error as e:
-    raise BadInput(str(e)) from None
+    unset = re.match(r'flag --(\w+)=None:', str(e))
+    needs = unset and f'--{unset[1]} is needed: write --{unset[1]}=VALUE'
+    raise BadInput(needs or str(e)) from None
   if rest[1:]:
     raise BadInput(f'{rest[1]!r} is no flag: write --NAME=VALUE')
   return rest

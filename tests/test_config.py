@@ -422,9 +422,9 @@ def folder(tmp_path_factory):
   return folder
 
 
-def start(folder, *arguments):
+def start(folder, *arguments, program='program'):
   return subprocess.Popen(
-    [sys.executable, '-m', 'program', *arguments],
+    [sys.executable, '-m', program, *arguments],
     cwd=folder,
     env=os.environ | {'PYTHONPATH': str(ROOT)},
     stdout=subprocess.PIPE,
@@ -433,8 +433,8 @@ def start(folder, *arguments):
   )
 
 
-def outcome(folder, *arguments):
-  process = start(folder, *arguments)
+def outcome(folder, *arguments, program='program'):
+  process = start(folder, *arguments, program=program)
   out, err = process.communicate(timeout=60)
   return process.returncode, out, err
 
@@ -500,6 +500,15 @@ def test_the_default_is_read_without_config(folder):
 )
 def test_what_a_user_can_mend_is_one_line(folder, arguments, message):
   assert outcome(folder, *arguments) == (2, '', f'error: {message}\n')
+
+
+def test_a_flag_that_is_needed_is_asked_for(folder):
+  needy = textwrap.dedent(PROGRAM).replace(
+    "'Where.'", "'Where.', required=True"
+  )
+  (folder / 'needy.py').write_text(needy)
+  message = 'error: --workdir is needed: write --workdir=VALUE\n'
+  assert outcome(folder, program='needy') == (2, '', message)
 
 
 @pytest.mark.parametrize('argument', ['.fail=bug', '=values:bug'])
