@@ -40,7 +40,7 @@ def numpy_lstm(model, tokens) -> np.ndarray:
   layers = [np.asarray(p[...], np.float64) for p in (
     model.layers.wi, model.layers.wh, model.layers.bias)]  # fmt: skip
   d, n_layers = embedding.shape[1], len(layers[0])
-  head = embedding * d**-0.5
+  head = embedding
   if not model.cfg.tied_head:
     head = np.asarray(model.head[...], np.float64)
   h, c = np.zeros((2, n_layers, d))

@@ -17,7 +17,13 @@ from research.models.recurrent_config import RecurrentConfig
 
 
 class Recurrent(nnx.Module):
-  """Predicts each token from the ones before it in its segment."""
+  """Predicts each token from the ones before it in its segment.
+
+  The state lies within (-1, 1), so a tied head takes the embedding, drawn from
+  normal(0, 1), as it is: scaled by d_model^-0.5 in the logits it trains to 2.74
+  bits per byte at its best learning rate, unscaled to 2.44, drawn smaller to
+  2.51 (1e11 FLOPs, d_model 48, one layer, BPE of 512, one seed).
+  """
 
   def __init__(self, cfg: RecurrentConfig, rngs: nnx.Rngs):
     self.cfg = cfg
@@ -46,7 +52,7 @@ class Recurrent(nnx.Module):
     keep = jnp.zeros(segments.shape, bool)
     keep = keep.at[1:].set(segments[1:] == segments[:-1])
     x = self.layers(x.astype(dtype), keep).swapaxes(0, 1)
-    head = self.embedding * cfg.d_model**-0.5 if cfg.tied_head else self.head
+    head = self.embedding if cfg.tied_head else self.head
     logits = jnp.dot(
       x.reshape(-1, cfg.d_model),
       head.astype(dtype).T,
