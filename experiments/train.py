@@ -19,6 +19,7 @@ _WORKDIR = flags.DEFINE_string(
 
 
 def main(cfg: loop.TrainConfig) -> None:
+  """Trains, with a progress bar on stderr."""
   with tqdm(total=cfg.n_steps, unit='step', desc='train') as bar:
 
     def show(progress: loop.Progress) -> None:
