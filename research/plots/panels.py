@@ -56,10 +56,16 @@ def limits(tables: Sequence[pd.DataFrame]) -> tuple[float, float]:
   """Limits of a loss axis that shows every value and its error bar."""
   values = pd.concat([table['value'] for table in tables])
   errors = pd.concat([table['stderr'] for table in tables]).fillna(0)
-  return span([*(values - errors), *(values + errors)], 0.06)
+  return span([*(values - errors), *(values + errors)], 0.06, 1.01)
 
 
-def log_axis(axis, low: float, high: float, label=style.short) -> None:
+def log_axis(
+  axis,
+  low: float,
+  high: float,
+  label=style.short,
+  ticks: Sequence[float] = (),
+) -> None:
   """Makes an x or y axis logarithmic, with ticks a reader can name.
 
   Ticks stand at 1, 2, 5 within a decade, at 1, 3 within three, else at
@@ -70,6 +76,7 @@ def log_axis(axis, low: float, high: float, label=style.short) -> None:
     low: Smallest value shown.
     high: Largest value shown.
     label: Turns a tick's value into text.
+    ticks: Where ticks stand, if not by the rule.
   """
   name = axis.axis_name
   axes = axis.axes
@@ -78,8 +85,8 @@ def log_axis(axis, low: float, high: float, label=style.short) -> None:
   decades = math.log10(high / low)
   steps = (1, 2, 5) if decades < 1 else (1, 3) if decades < 3 else (1,)
   first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-  ticks = [s * 10.0**e for e in range(first, last + 1) for s in steps]
-  ticks = [t for t in ticks if low <= t <= high]
+  rule = [s * 10.0**e for e in range(first, last + 1) for s in steps]
+  ticks = [t for t in ticks or rule if low <= t <= high]
   if len(ticks) < 2:
     ticks = list(np.geomspace(low, high, 3))
   axis.set_major_locator(ticker.FixedLocator(ticks))
@@ -87,13 +94,21 @@ def log_axis(axis, low: float, high: float, label=style.short) -> None:
   axis.set_minor_locator(ticker.NullLocator())
 
 
-def span(values: Iterable[float], margin: float = 0.08) -> tuple[float, float]:
-  """Limits of a logarithmic axis around positive values, with a margin."""
+def span(
+  values: Iterable[float], margin: float = 0.08, least: float = 1.2
+) -> tuple[float, float]:
+  """Limits of a logarithmic axis around positive values.
+
+  Args:
+    values: What is shown; others than positive numbers are not.
+    margin: Room on either side, as a share of the whole (in logarithms).
+    least: The room is at least this factor.
+  """
   finite = [v for v in values if math.isfinite(v) and v > 0]
   if not finite:
     return 1.0, 10.0
   low, high = min(finite), max(finite)
-  room = max((high / low) ** margin, 1.1)
+  room = max((high / low) ** margin, least)
   return low / room, high * room
 
 
@@ -118,8 +133,8 @@ def end_labels(
       [at[0], 1.01, 1.025],
       [at[1], place, place],
       ':',
-      color=tint,
-      lw=0.9,
+      color=style.FAINT,
+      lw=0.8,
       transform=axes.transAxes,
       clip_on=False,
     )

@@ -19,12 +19,12 @@ PALETTE = {
   'decoder': '#0072B2',
   'encoder': '#D55E00',
   'encoder_decoder': '#009E73',
-  'lstm': '#AA4499',
+  'lstm': '#CC79A7',
   'ngram': '#555555',
 }
 """One colour an architecture, everywhere (after Okabe and Ito 2008)."""
 
-SPARE = ('#E69F00', '#56B4E9', '#882255', '#999933', '#332288')
+SPARE = ('#E69F00', '#882255', '#56B4E9', '#999933', '#332288')
 """Colours of architectures that the palette does not name."""
 
 MARKERS = {
@@ -145,10 +145,12 @@ def power(number: float) -> str:
 
 @contextlib.contextmanager
 def drawing(width: float = 10.0, height: float = 4.6):
-  """A figure of the house's style, in inches; drawn when the context ends."""
+  """A figure of the house's style, in inches; laid out as the context ends."""
   with house():
     figure = Figure(figsize=(width, height), layout='constrained')
     yield figure
+    figure.draw_without_rendering()
+    figure.set_layout_engine('none')
 
 
 def svg(figure: Figure, name: str, description: str) -> str:
@@ -164,13 +166,15 @@ def svg(figure: Figure, name: str, description: str) -> str:
   text = out.getvalue()
   text = text[text.index('<svg') :]
   text = re.sub(r'<metadata>.*?</metadata>', '', text, flags=re.DOTALL)
-  text = re.sub(r'-?\d+\.\d{3,}', lambda m: f'{float(m[0]):.2f}', text)
-  text = re.sub(r'(id="|url\(#|href="#)', rf'\g<1>{name}-', text)
-  text = re.sub(
-    r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', r'<svg \1>', text, count=1
-  )
+  text = re.sub(r'<[^>]*>', lambda tag: _short_tag(tag[0], name), text)
+  text = re.sub(r' (width|height)="[^"]*pt"', '', text, count=2)
   described = f'<svg role="img" aria-label="{_attribute(description)}" '
   return text.replace('<svg ', described, 1)
+
+
+def _short_tag(tag: str, name: str) -> str:
+  tag = re.sub(r'-?\d+\.\d{3,}', lambda m: f'{float(m[0]):.2f}', tag)
+  return re.sub(r'(id="|url\(#|href="#)', rf'\g<1>{name}-', tag)
 
 
 def _attribute(text: str) -> str:

@@ -74,9 +74,9 @@ def _training_axes(axes: Axes, curves: pd.DataFrame, name: str) -> None:
     for size, shade in zip(sizes, shades, strict=True)
   ]
   axes.legend(handles=handles, title='parameters', loc='lower left')
-  low, high = panels.span(curves['compute'], 0.03)
+  low, high = panels.span(curves['compute'], 0.03, 1.1)
   panels.log_axis(axes.xaxis, low, high, style.power)
-  panels.loss_axis(axes, panels.span(curves['loss'], 0.06))
+  panels.loss_axis(axes, panels.span(curves['loss'], 0.06, 1.01))
 
 
 def _sweep_axes(axes: Axes, slices: Sequence[Mapping], name: str) -> None:
@@ -96,8 +96,9 @@ def _sweep_axes(axes: Axes, slices: Sequence[Mapping], name: str) -> None:
     axes.set_xticks(range(len(words)), [str(word) for word in words])
     axes.set_xlim(-0.3, len(words) - 0.7)
   elif min(words) > 0:
-    panels.log_axis(axes.xaxis, *panels.span(words), lambda v: f'{v:.3g}')
-  panels.loss_axis(
-    axes, panels.span([v for s in slices for v in s['losses']], 0.1)
-  )
+    ticks = words if len(words) < 9 else ()
+    low, high = panels.span(words)
+    panels.log_axis(axes.xaxis, low, high, '{:.3g}'.format, ticks)
+  losses = [loss for line in slices for loss in line['losses']]
+  panels.loss_axis(axes, panels.span(losses, 0.1, 1.01))
   panels.end_labels(axes, ends)

@@ -1,13 +1,14 @@
 """Compute: what a training FLOP counts, and the best loss it buys."""
 
 import dataclasses
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike
 import pandas as pd
 
 
+@runtime_checkable
 class Counted(Protocol):
   """A model's shape that knows its own size and its own FLOPs."""
 

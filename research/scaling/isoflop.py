@@ -39,7 +39,8 @@ class Parabola:
   def __call__(self, params: ArrayLike) -> np.ndarray:
     """Loss at each size."""
     z = np.log(np.asarray(params, float)) - self.centre
-    return np.polynomial.polynomial.polyval(z, self.coefficients)
+    loss = np.polynomial.polynomial.polyval(z, self.coefficients)
+    return np.asarray(loss)
 
   @property
   def convex(self) -> bool:
@@ -84,6 +85,10 @@ def fit(
 ) -> Parabola:
   """The parabola through one budget's points.
 
+  Losses that are not finite are left out. The parabola is symmetric in log N
+  and loss curves are not quite: on the published points of Porian et al. 2024
+  its exponents of N*(C) lie within .075 of those of their interpolation.
+
   Args:
     params: Sizes N, of any kind that is counted alike for all.
     loss: Loss or bits per byte of each.
@@ -94,13 +99,15 @@ def fit(
     ValueError: fewer than three different sizes.
   """
   x, y = np.log(np.asarray(params, float)), np.asarray(loss, float)
+  there = np.isfinite(y)
+  x, y = x[there], y[there]
   if len(np.unique(x)) < 3:
     raise ValueError(
       f'a parabola needs three different sizes, not {len(np.unique(x))}'
     )
   weights = np.ones_like(y)
   if stderr is not None:
-    errors = np.asarray(stderr, float)
+    errors = np.asarray(stderr, float)[there]
     if (np.isfinite(errors) & (errors > 0)).all():
       weights = 1 / errors
   z = x - x.mean()

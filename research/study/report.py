@@ -109,13 +109,13 @@ def render(
   made = [
     Section(id, title, blocks)
     for id, title, parts in (
+      ('sweep', 'Swept fields', sections.swept(frame, fields)),
       ('compute', 'Against compute', sections.against_compute(frame)),
       ('native', 'Native validation', sections.native(frame)),
       ('isoflop', 'IsoFLOP curves', sections.isoflops(frame)),
       ('size', 'Against size', sections.against_size(frame)),
       ('domains', 'By domain', sections.by_domain(frame)),
       ('training', 'Training curves', sections.training(frame, curves)),
-      ('sweep', 'Swept fields', sections.swept(frame, fields)),
       ('cells', 'Cells', sections.cells(frame, plan, fields)),
       ('failures', 'Cells without results', sections.failures(plan)),
       (

@@ -53,7 +53,7 @@ def cells(known: Sequence[Facts], fields: Sequence[str]) -> Table:
   columns = [
     ('architecture', 'text'),
     ('size', 'text'),
-    *((field.replace('_', ' '), '') for field in extra),
+    *((f.replace('_', ' '), 'text' if f == 'state' else '') for f in extra),
     ('parameters', ''),
     ('tokens', ''),
     ('epochs', ''),

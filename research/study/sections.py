@@ -34,12 +34,16 @@ def measured(
 
 
 def fitted(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
-  """The isoFLOP minima of each measure that has any."""
+  """The isoFLOP minima by measure, of those with a curve to fit."""
   tables = {
     YARDSTICK: isoflop.minima(frame),
     NATIVE: isoflop.minima(frame, 'loss', 'validation'),
   }
-  return {measure: table for measure, table in tables.items() if len(table)}
+  return {
+    measure: table
+    for measure, table in tables.items()
+    if set(table['verdict']) - {'too few sizes'}
+  }
 
 
 def against_compute(frame: pd.DataFrame) -> Iterator[Picture | Text]:
@@ -89,14 +93,18 @@ def native(frame: pd.DataFrame) -> Iterator[Picture | Text]:
 
 
 def isoflops(frame: pd.DataFrame) -> Iterator[Picture | Table | Text]:
-  """IsoFLOP curves by both measures, and their minima."""
+  """IsoFLOP curves by both measures, and their minima.
+
+  None where no budget has three sizes.
+  """
+  minima = fitted(frame)
   for measure, label, metric, task, share in (
     (YARDSTICK, 'yardstick, bits per byte', 'bits_per_byte', 'yardstick', True),
     (NATIVE, 'native loss, nats per token', 'loss', 'validation', False),
   ):
-    curves = isoflop.curves(frame, metric, task)
-    if not curves:
+    if measure not in minima:
       continue
+    curves = isoflop.curves(frame, metric, task)
     yield picture(
       plots.isoflop(curves, label, share),
       f'isoflop-{task}',
@@ -104,7 +112,7 @@ def isoflops(frame: pd.DataFrame) -> Iterator[Picture | Table | Text]:
       'end), darker for larger budgets. Lines are least-squares parabolas in '
       'log N.',
     )
-  if minima := fitted(frame):
+  if minima:
     yield tables.minima(minima)
 
 
