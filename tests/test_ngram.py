@@ -2,7 +2,11 @@
 
 import collections
 import fractions
+import importlib.resources
+import lzma
 import math
+import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -191,3 +195,18 @@ def test_what_cannot_be_counted_is_refused_in_one_line():
     NGram(2, V).fit(np.array([1, 6]))
   with pytest.raises(BadInput, match='at least one token'):
     NGram(2, V).fit(np.array([], int))
+
+
+@pytest.mark.slow
+def test_the_embedded_corpus_in_bytes_fits_in_time_and_memory():
+  raw = importlib.resources.files('research.data') / 'corpus'
+  raw = (raw / 'public_domain_english.jsonl.xz').read_bytes()
+  tokens = np.frombuffer(lzma.decompress(raw), np.uint8)[:20_000_000]
+  tracemalloc.start()
+  start = time.process_time()
+  NGram(6, 290).fit(tokens, bos=ord('\n'))
+  seconds = time.process_time() - start
+  peak = tracemalloc.get_traced_memory()[1]
+  tracemalloc.stop()
+  assert seconds < 25
+  assert peak < 1.5e9

@@ -28,7 +28,7 @@ class Nll(NamedTuple):
 
 
 def target_nll(
-  model: Any, batch: Mapping[str, Any], n_text: int, batch_size: int = 32
+  model: Any, batch: Mapping[str, Any], n_text: int, batch_size: int = 16
 ) -> Nll:
   """The nll of each of `batch['targets']` [n, t] under the model's logits.
 

@@ -52,7 +52,7 @@ def evaluate(
   *,
   window: int,
   n_tokens: int = 16_384,
-  batch_size: int = 32,
+  batch_size: int = 16,
   objective: Masked | SpanCorruption | None = None,
   seed: int = 0,
 ) -> list[Row]:

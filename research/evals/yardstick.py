@@ -85,7 +85,7 @@ def spans(
   )
 
 
-def evaluate(model: Any, spans: Spans, *, batch_size: int = 32) -> list[Row]:
+def evaluate(model: Any, spans: Spans, *, batch_size: int = 16) -> list[Row]:
   """Yardstick rows (task, domain, metric, value, stderr, n, rule) of `model`.
 
   n counts spans; standard errors are over spans.
@@ -97,7 +97,7 @@ def evaluate(model: Any, spans: Spans, *, batch_size: int = 32) -> list[Row]:
 
 
 def evaluate_pseudo(
-  model: Any, spans: Spans, *, batch_size: int = 32
+  model: Any, spans: Spans, *, batch_size: int = 16
 ) -> list[Row]:
   """As `evaluate`, for an encoder, each target masked alone.
 
@@ -117,7 +117,7 @@ def log_probabilities(
   targets: np.ndarray,
   specials: Specials,
   *,
-  batch_size: int = 32,
+  batch_size: int = 16,
 ) -> np.ndarray:
   """log p(target token | context, targets before it) in nats, [n, l].
 
@@ -159,7 +159,7 @@ def pseudo_log_probabilities(
   targets: np.ndarray,
   specials: Specials,
   *,
-  batch_size: int = 32,
+  batch_size: int = 16,
 ) -> np.ndarray:
   """log p(target token | context and all other targets), [n, l]; encoders."""
   context, length = contexts.shape[1], targets.shape[1]
