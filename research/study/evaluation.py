@@ -15,7 +15,7 @@ class Evaluation:
   """How much validation text each model reads.
 
   Attributes:
-    n_tokens: Validation tokens of each domain, from its beginning.
+    n_tokens: Most validation tokens of each domain, spread evenly over it.
     window: Tokens a row that are read together; also the stride.
     n_spans: Spans of the yardstick.
     span_length: Tokens of a span.
