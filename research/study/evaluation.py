@@ -16,7 +16,8 @@ class Evaluation:
 
   Attributes:
     n_tokens: Most validation tokens of each domain, spread evenly over it.
-    window: Tokens a row that are read together; also the stride.
+    window: Tokens a row that are read together, and the stride; None: as many
+      as the model was trained on (an n-gram model: 128).
     n_spans: Spans of the yardstick.
     span_length: Tokens of a span.
     context: Tokens before a span that every architecture reads.
@@ -25,7 +26,7 @@ class Evaluation:
   """
 
   n_tokens: int = 16_384
-  window: int = 128
+  window: int | None = None
   n_spans: int = 64
   span_length: int = 16
   context: int = 96
@@ -36,8 +37,9 @@ class Evaluation:
 
   def __post_init__(self):
     for name in ('n_tokens', 'window', 'n_spans', 'span_length', 'context'):
-      if getattr(self, name) < 1:
-        raise BadInput(f'{name}={getattr(self, name)} must be at least 1')
+      value = getattr(self, name)
+      if value is not None and value < 1:
+        raise BadInput(f'{name}={value} must be at least 1')
 
 
 Row = Mapping[str, Any]
@@ -46,16 +48,16 @@ Row = Mapping[str, Any]
 def evaluate(model: Any, dataset: Dataset, how: Evaluation) -> list[Row]:
   """Rows of native validation and of the yardstick, for any kind of model."""
   spans = _spans(dataset, how)
+  config = getattr(model, 'cfg', None)
   rows = perplexity.evaluate(
     model,
     dataset,
-    window=how.window,
+    window=how.window or getattr(config, 'seq_len', 128),
     n_tokens=how.n_tokens,
     batch_size=how.batch_size,
     seed=how.seed,
   )
   rows += yardstick.evaluate(model, spans, batch_size=how.batch_size)
-  config = getattr(model, 'cfg', None)
   if getattr(config, 'architecture', None) == 'encoder':
     rows += yardstick.evaluate_pseudo(model, spans, batch_size=how.batch_size)
   return rows

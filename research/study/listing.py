@@ -1,7 +1,8 @@
 """The study as lines of text: what is planned, how it stands, what came out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -72,6 +73,21 @@ def results(frame: pd.DataFrame) -> str:
     'seconds',
   )
   return _table(heads, rows)
+
+
+def measures(rows: Sequence[Mapping[str, Any]]) -> str:
+  """One line a measure: task, domain, metric, value and standard error."""
+  lines = [
+    (
+      f'{row["task"]} {row["domain"]}',
+      row['metric'],
+      _number(row['value'], '.4f'),
+      _number(row.get('stderr'), '.4f'),
+      _count(row.get('n')),
+    )
+    for row in rows
+  ]
+  return _table(('task', 'metric', 'value', '±', 'n'), lines)
 
 
 def _value(cell: pd.DataFrame, task: str, metric: str) -> float | None:

@@ -75,7 +75,7 @@ def frame(workdir: str | os.PathLike[str]) -> pd.DataFrame:
 
 
 def curve(run: Path) -> pd.DataFrame:
-  """The training curve of a run: its `metrics.jsonl`, empty if there is none."""
+  """The training curve of a run: its `metrics.jsonl`, or an empty frame."""
   path = run / 'metrics.jsonl'
   return pd.DataFrame(read_rows(path) if path.exists() else [])
 
