@@ -187,3 +187,17 @@ def test_a_swept_word_has_no_bracket():
   for found in sweep.slices(frame.assign(learning_rate=1e-3), ['model.norm']):
     assert found.bracket is None
     assert found.losses[found.values.index(found.best)] == min(found.losses)
+
+
+def test_of_one_budget_only_the_best_is_on_the_envelope():
+  # Sizes spend 0.99 to 1.01 of their budget: steps are whole.
+  frame = synthetic.study(noise=0)
+  near = 1 + 0.01 * np.sin(frame['params'].to_numpy(float))
+  cells = frontier.final(
+    frame.assign(flops=frame['flops'] * near), 'yardstick', 'bits_per_byte'
+  )
+  on = frontier.envelope(frontier.ladder(cells))
+  for name, group in on.groupby('architecture'):
+    assert group['budget'].tolist() == sorted(set(group['budget']))
+    best = cells[cells['architecture'] == name].groupby('budget')['value'].min()
+    assert group['value'].tolist() == best.tolist()

@@ -11,7 +11,10 @@ import pandas as pd
 import pytest
 import synthetic
 
-from research.study import findings, report, sections
+from research.data.pipeline import DataConfig
+from research.study import findings, report, sections, store
+from research.study.cells import NGram
+from research.study.plan import StudyConfig, cells
 
 VOID = {'meta', 'br', 'hr', 'img', 'input', 'link'}
 
@@ -148,7 +151,7 @@ def test_a_difference_within_the_errors_is_said_to_be():
     }
   )
   (said,) = findings.order(cells, 'bits')
-  assert '0.050 ± 0.042 above it, within two standard errors' in said
+  assert '0.050 ± 0.042 above it (within two standard errors)' in said
   (said,) = findings.order(cells.assign(stderr=0.01), 'bits')
   assert 'within' not in said
 
@@ -280,3 +283,31 @@ def test_a_table_read_back_from_json_gives_the_same_report(frame):
   )
   read_back = report.render(pd.DataFrame(records), {}, {})
   assert Page(read_back).text == Page(report.render(rows, {}, {})).text
+
+
+def test_a_study_makes_its_report_from_its_folder(tmp_path, frame):
+  study = StudyConfig(
+    title='A study of one model',
+    question='Is it there?',
+    designs=(
+      NGram(data=DataConfig(), order=2),
+      NGram(data=DataConfig(), order=3),
+    ),
+  )
+  done, failed = cells(study)
+  rows = frame[frame['architecture'] == 'ngram'].assign(run=done.name)
+  store.finish(done.folder(tmp_path), rows.to_dict('records'))
+  store.fail(failed.folder(tmp_path), 'MemoryError: too many counts')
+  store.write_rows(tmp_path / store.RESULTS, rows.to_dict('records'))
+  path = report.make(study, tmp_path)
+  assert path.parent == tmp_path
+  page = Page(path.read_text(encoding='utf-8'))
+  for said in (
+    'A study of one model',
+    'Is it there?',
+    done.name,
+    'MemoryError: too many counts',
+    'Of 2 planned cells, 1 failed',
+    'designs.1.order 3',
+  ):
+    assert said in page.text

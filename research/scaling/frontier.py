@@ -125,6 +125,9 @@ def best_by(rows: pd.DataFrame, *keys: str) -> pd.DataFrame:
 def envelope(rows: pd.DataFrame, convention: str = 'model') -> pd.DataFrame:
   """The rows on their architecture's lower envelope over compute.
 
+  Cells of one budget spend it to within the rounding of a step: by model
+  FLOPs only the best of them stands for the budget.
+
   Args:
     rows: One measure, one row a run or cell.
     convention: How FLOPs are counted; a key of `compute.CONVENTIONS`.
@@ -133,6 +136,9 @@ def envelope(rows: pd.DataFrame, convention: str = 'model') -> pd.DataFrame:
     Rows in order of architecture and compute, with a column `compute`.
   """
   rows = rows.assign(compute=compute.flops(rows, convention))
+  if convention == 'model':
+    best = best_by(rows, 'architecture', 'budget')
+    rows = pd.concat([best, where(rows, rows['budget'].isna())])
   parts = [
     group.iloc[compute.lower_envelope(group['compute'], group['value'])]
     for _, group in rows.groupby('architecture', sort=False)

@@ -73,7 +73,7 @@ def _apart(first: Cell, cell: Cell) -> str:
   error = math.hypot(cell['stderr'], first['stderr'])
   if not math.isfinite(error):
     return f'is {gap:.3f} above it'
-  close = ', within two standard errors' if gap < 2 * error else ''
+  close = ' (within two standard errors)' if gap < 2 * error else ''
   return f'is {gap:.3f} ± {error:.3f} above it{close}'
 
 

@@ -71,18 +71,30 @@ def rules(frame: pd.DataFrame) -> Table | None:
   if 'rule' not in frame:
     return None
   told = frame.dropna(subset=['rule'])
-  names: dict[tuple[str, str, str], list[str]] = {}
-  for row in told.to_dict('records'):
-    key = row['task'], row['metric'], row['rule']
-    names.setdefault(key, []).append(style.title(row['architecture']))
+  found: dict[tuple[str, str], tuple[list[str], list[str]]] = {}
+  for row in told.drop_duplicates(
+    ['task', 'metric', 'rule', 'architecture']
+  ).to_dict('records'):
+    unit, _, rule = row['rule'].rpartition(': ')
+    metric = row['metric'].replace('_', ' ') + (f' ({unit})' if unit else '')
+    metrics, names = found.setdefault((row['task'], rule), ([], []))
+    metrics.append(metric)
+    names.append(style.title(row['architecture']))
   rows = [
-    Row((task, metric, listed(dict.fromkeys(who)), rule))
-    for (task, metric, rule), who in names.items()
+    Row(
+      (
+        task.replace('_', ' '),
+        ', '.join(dict.fromkeys(metrics)),
+        listed(dict.fromkeys(names)),
+        rule,
+      )
+    )
+    for (task, rule), (metrics, names) in found.items()
   ]
   columns = [
     ('task', 'text'),
-    ('metric', 'text'),
-    ('architectures', 'text'),
+    ('measures', 'text long'),
+    ('architectures', 'text long'),
     ('rule', 'text long'),
   ]
   return Table(columns, rows, caption='How the numbers were made')

@@ -35,7 +35,7 @@ def make(study: StudyConfig, workdir: str | os.PathLike[str]) -> Path:
   about = {
     'title': study.title,
     'question': study.question,
-    'command': shlex.join(['python', '-m', 'experiments.study', *sys.argv[1:]]),
+    'command': _command(),
     'plan': [_planned(cell, workdir) for cell in planned],
     'swept': list(dict.fromkeys(axis.field for axis in axes)),
     'provenance': {'study': config.fingerprint(study)},
@@ -43,6 +43,15 @@ def make(study: StudyConfig, workdir: str | os.PathLike[str]) -> Path:
   }
   frame = store.frame(workdir)
   return write(frame, curves, about, workdir / 'report.html')
+
+
+def _command() -> str:
+  """How the study was started, if by its experiment."""
+  program, *flags = sys.argv
+  if Path(program).name != 'study.py':
+    return ''
+  flags = [flag for flag in flags if not flag.startswith('--mode')]
+  return shlex.join(['python', '-m', 'experiments.study', *flags])
 
 
 def _planned(cell: Cell, workdir: Path) -> dict[str, Any]:

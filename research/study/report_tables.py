@@ -88,12 +88,12 @@ def _cell(cell: Facts, extra: Iterable[str]) -> Row:
       *(plain(cell.get(field)) for field in extra),
       _count(cell.get('params')),
       _count(cell.get('tokens')),
-      number(cell.get('epochs'), '.2f'),
+      number(cell.get('epochs'), '.3g'),
       _flops(cell.get('flops')),
       number(cell.get('validation loss')),
       number(cell.get('validation bits_per_byte')),
       bits,
-      number(cell.get('training seconds'), '.0f'),
+      _seconds(cell.get('training seconds')),
       _count(cell.get('training tokens_per_second')),
       number(cell.get('training mfu'), '.1%'),
       str(cell.get('folder') or cell['run']),
@@ -252,4 +252,8 @@ def _count(value: Any) -> str:
 
 
 def _flops(value: Any) -> str:
-  return '–' if missing(value) else style.power(float(value))
+  return style.power(float(value)) if not missing(value) and value else '–'
+
+
+def _seconds(value: Any) -> str:
+  return number(value, '.1f' if not missing(value) and value < 10 else '.0f')

@@ -66,7 +66,9 @@ def against_compute(frame: pd.DataFrame) -> Iterator[Picture | Text]:
     'compute',
     'Faint marks are cells; lines join the cells on each architecture’s lower '
     'envelope; broken lines are baselines (level where one model stands for '
-    'all compute). Bars are one standard error over spans. Lower is better.',
+    'all compute). Bars are one standard error over spans; all '
+    'models read the same spans, so their differences are known better than '
+    'the bars suggest. Lower is better.',
   )
 
 
