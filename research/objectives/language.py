@@ -43,8 +43,8 @@ def cross_entropy(
       2022, section 5), which joins `loss` but not `aux['nll']`.
   """
   logits = model(batch, key=key)
-  nll, log_z = softmax_cross_entropy(logits, batch['targets'])
-  weights = batch['weights']
+  nll, log_z = softmax_cross_entropy(logits, jnp.asarray(batch['targets']))
+  weights = jnp.asarray(batch['weights'])
   total = jnp.sum(nll * weights)
   loss = total
   if z_loss:
@@ -54,7 +54,8 @@ def cross_entropy(
 
 def token_nll(model: Any, batch: Mapping[str, Any]) -> Float[Array, 'b t']:
   """Negative log-likelihood of each target, in nats, weights not applied."""
-  return softmax_cross_entropy(model(batch), batch['targets'])[0]
+  logits = model(batch)
+  return softmax_cross_entropy(logits, jnp.asarray(batch['targets']))[0]
 
 
 @jax.custom_vjp

@@ -48,7 +48,8 @@ class Cosine:
     self, step: Scalar, horizon: Scalar, warmup: Scalar
   ) -> Float[Array, '']:
     """The factor in [0, 1] of update number `step`, counted from 0."""
-    wave = 0.5 * (1 + jnp.cos(jnp.pi * _progress(step, warmup, horizon)))
+    # (1 + cos x) / 2, which loses its digits near the end.
+    wave = jnp.cos(0.5 * jnp.pi * _progress(step, warmup, horizon)) ** 2
     return _warmed(step, warmup, self.final + (1 - self.final) * wave)
 
 

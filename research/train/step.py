@@ -19,6 +19,11 @@ from research.sharding import Parallelism
 # Maps (model, batch, key) to sums of loss and weight, and a dict of others.
 Objective = Callable[[Any, Any, jax.Array], tuple[Any, Any, dict[str, Any]]]
 
+# Compiling a tiny decoder's `init` and step takes 1.1 + 2.8 CPU seconds instead
+# of 5.2 + 3.5; the numbers and the time of a step are the same (measured for
+# 4k and 0.8M parameters on two cores).
+_CPU_OPTIONS = {'xla_backend_optimization_level': 1}
+
 
 class TrainState(NamedTuple):
   """Everything that changes as training goes on, and so is checkpointed.
@@ -212,7 +217,11 @@ class Program:
       places,
     )
     self._structure = jax.tree.structure(shapes)
-    self._begin = jax.jit(begin, out_shardings=places)
+    cpu = self.mesh.devices.flat[0].platform == 'cpu'
+    self._options = _CPU_OPTIONS if cpu else None
+    self._begin = jax.jit(
+      begin, out_shardings=places, compiler_options=self._options
+    )
     how = {'optimizer': optimizer, **how}
     self._step = self._pmap(how) if self._mapped else self._jit(how)
 
@@ -231,6 +240,7 @@ class Program:
       in_shardings=(places, rows, whole),
       out_shardings=(places, whole),
       donate_argnums=0,
+      compiler_options=self._options,
     )
 
   def _pmap(self, how):
