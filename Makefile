@@ -30,10 +30,12 @@ test: $(VENV)/.test
 slow: $(VENV)/.test
 	$(PYTEST) -m slow
 
-# What another Python or JAX would break first.
+# What another Python, JAX or Flax would break first.
+FAST = config provenance floors corpora recurrent language optimizers \
+  schedules sharding perplexity yardstick store
+
 fast: $(VENV)/.test
-	$(PYTEST) -m 'not slow' tests/test_config.py tests/test_provenance.py \
-	  tests/test_floors.py
+	$(PYTEST) -m 'not slow' $(FAST:%=tests/test_%.py)
 
 check: $(VENV)/.runtime $(VENV)/.check
 	$(VENV)/bin/ruff format --check .
