@@ -41,7 +41,7 @@ def train(architecture: str) -> TrainConfig:
     model=base(architecture),
     data=DATA,
     objectives=objectives[architecture],
-    optimizer=AdamW(),
+    optimizer=AdamW(b2=0.99),  # small batches: Porian et al. 2024
     schedule=Cosine(),
   )
 
@@ -54,6 +54,7 @@ def base(architecture: str) -> ModelConfig:
     vocab_size=512,
     seq_len=SEQ_LEN,
     target_len=target_len,
+    embedding_norm=True,  # 2.82 → 2.52 bits per byte at 1e11 FLOPs, 32x2
   )
 
 
