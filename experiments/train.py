@@ -19,8 +19,8 @@ _WORKDIR = flags.DEFINE_string(
 
 
 def main(cfg: loop.TrainConfig) -> None:
-  """Trains, with a progress bar on stderr."""
-  with tqdm(total=cfg.n_steps, unit='step', desc='train') as bar:
+  """Trains, with a progress bar where stderr is a terminal."""
+  with tqdm(total=cfg.n_steps, unit='step', desc='train', disable=None) as bar:
 
     def show(progress: loop.Progress) -> None:
       bar.update(progress.step - bar.n)

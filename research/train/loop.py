@@ -113,7 +113,7 @@ def train(
     Stopped: SIGTERM came; the run is saved. Ctrl-C saves it, too.
   """
   folder = epath.Path(workdir)
-  workdirs.claim(cfg, folder)
+  workdirs.check(cfg, folder)
   finished = folder / workdirs.FINISHED
   if finished.exists():
     load = functools.cache(lambda: restore(folder)[1])
@@ -191,6 +191,9 @@ class _Run:
     self.program = program(cfg)
     self.dataset = pipeline.prepare(cfg.data)
     _check(cfg, self.program, self.dataset)
+    self.start, self.data_hash = 0, None
+    self._batches().close()  # Refuses what does not fit the data.
+    workdirs.claim(cfg, folder)  # Now that the config is known to be good.
     self.on_progress, self.told = on_progress, 0.0
     self.saves = cfg.checkpoints.steps(cfg.n_steps)
     self.saved = Folder(

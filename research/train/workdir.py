@@ -23,6 +23,23 @@ FINISHED = 'finished.json'
 CHECKPOINTS = 'checkpoints'
 
 
+def check(cfg: TrainConfig, folder: epath.Path) -> None:
+  """Refuses a folder that is another run's; writes nothing.
+
+  Raises:
+    BadInput: It is.
+  """
+  path = folder / CONFIG
+  if not path.exists():
+    return
+  theirs = json.loads(path.read_text())
+  if theirs['fingerprint'] != config.fingerprint(cfg):
+    raise BadInput(
+      f'workdir={folder} holds another run:'
+      f' {_difference(theirs["config"], cfg)}; name another workdir'
+    )
+
+
 def claim(cfg: TrainConfig, folder: epath.Path) -> None:
   """Makes `folder` that of the run of `cfg`.
 
@@ -30,18 +47,19 @@ def claim(cfg: TrainConfig, folder: epath.Path) -> None:
     BadInput: It holds another run.
     OSError: It cannot be written.
   """
+  check(cfg, folder)
   path = folder / CONFIG
+  if path.exists() or jax.process_index():
+    return
   mine = config.fingerprint(cfg)
-  if path.exists():
-    theirs = json.loads(path.read_text())
-    if theirs['fingerprint'] != mine:
-      raise BadInput(
-        f'workdir={folder} holds another run:'
-        f' {_difference(theirs["config"], cfg)}; name another workdir'
-      )
-  elif jax.process_index() == 0:
+  try:
     folder.mkdir(parents=True, exist_ok=True)
     write(path, {'fingerprint': mine, 'config': config.to_dict(cfg)})
+  except OSError as error:
+    raise OSError(
+      f'workdir={folder} cannot be written: {error.strerror}; name another'
+      ' workdir, or make it writable'
+    ) from None
 
 
 def read(folder: epath.Path) -> TrainConfig:
