@@ -6,9 +6,8 @@ The rows are printed as a table and kept in RUN/evaluations, one file for each
 way of evaluating. A run of the quickstart takes 10 s, most of it compilation.
 """
 
-from pathlib import Path
-
 from absl import flags
+from etils import epath
 
 from research import config
 from research.data import pipeline
@@ -23,7 +22,7 @@ _WORKDIR = flags.DEFINE_string(
 
 def main(how: Evaluation) -> None:
   """Evaluates the newest checkpoint of the run."""
-  workdir = Path(_WORKDIR.value)
+  workdir = epath.Path(_WORKDIR.value)
   cfg, state = loop.restore(workdir)
   rows = [
     {'config': config.fingerprint(cfg), 'step': int(state.step), **row}

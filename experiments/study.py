@@ -7,10 +7,10 @@ Cells that are done are not run again, one that was interrupted goes on where
 it was, and one that failed is tried anew. Cost: the plan prints it first.
 """
 
-from pathlib import Path
 import sys
 
 from absl import flags
+from etils import epath
 from tqdm import tqdm
 
 from research import config
@@ -30,10 +30,11 @@ _MODE = flags.DEFINE_enum(
 
 def main(study: StudyConfig) -> None:
   """Does what `--mode` says; exits with status 1 if a cell failed."""
-  workdir = Path(_WORKDIR.value)
+  workdir = epath.Path(_WORKDIR.value)
   if _MODE.value == 'plan':
     print(listing.plan(study))
     return
+  runner.check(study, workdir)
   if _MODE.value == 'status':
     print(listing.status(cells(study), workdir))
     return
@@ -53,8 +54,11 @@ def main(study: StudyConfig) -> None:
     sys.exit(1)
 
 
-def train(study: StudyConfig, workdir: Path) -> None:
-  """Runs the cells behind a progress bar that counts FLOPs."""
+def train(study: StudyConfig, workdir: store.Path) -> None:
+  """Runs the cells behind a progress bar that counts FLOPs.
+
+  Where stderr is no terminal, a line on stdout tells of each cell instead.
+  """
   planned = cells(study)
   shares = [
     float(store.status(cell.folder(workdir)).state == 'done')
@@ -68,6 +72,7 @@ def train(study: StudyConfig, workdir: Path) -> None:
     unit_scale=True,
     smoothing=0.05,
     desc='study',
+    disable=None,
   )
 
   def listen(event):
@@ -75,8 +80,10 @@ def train(study: StudyConfig, workdir: Path) -> None:
       bar.write(f'failed: {planned[event.cell].name}: {event.reason}')
     bar.update(weights[event.cell] * (event.share - shares[event.cell]))
     shares[event.cell] = event.share
-    finished = sum(share == 1 for share in shares)
-    bar.set_postfix_str(f'{finished}/{len(planned)} cells')
+    finished = f'{sum(share == 1 for share in shares)}/{len(planned)} cells'
+    bar.set_postfix_str(finished)
+    if bar.disable and event.state == 'done':
+      print(f'done: {planned[event.cell].name}: {finished}', flush=True)
 
   with bar:
     runner.run(study, workdir, listen)

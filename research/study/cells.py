@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping
 import dataclasses
 import functools
-from pathlib import Path
 import time
 from typing import Any, NamedTuple
 
@@ -82,7 +81,7 @@ class Cell(NamedTuple):
       return 0
     return self.config.n_steps * self.config.flops_per_step
 
-  def folder(self, workdir: Path) -> Path:
+  def folder(self, workdir: store.Path) -> store.Path:
     """Where the cell's run lives."""
     return workdir / 'runs' / self.name
 
@@ -95,7 +94,7 @@ class Work(NamedTuple):
     evaluation: How the trained model is evaluated.
   """
 
-  workdir: Path
+  workdir: store.Path
   evaluation: Evaluation
 
   def __call__(self, cell: Cell, report: Callable[[float], None]) -> None:
@@ -109,7 +108,7 @@ class Work(NamedTuple):
     store.finish(run, rows)
 
   def _rows(
-    self, cell: Cell, run: Path, report: Callable[[float], None]
+    self, cell: Cell, run: store.Path, report: Callable[[float], None]
   ) -> Iterator[Row]:
     dataset = _dataset(cell.config.data)
     if isinstance(cell.config, NGram):
@@ -135,7 +134,7 @@ class Work(NamedTuple):
 def _train(
   cfg: TrainConfig,
   dataset: Dataset,
-  run: Path,
+  run: store.Path,
   report: Callable[[float], None],
 ) -> tuple[Any, dict[str, Any], list[Row]]:
   """The trained model, what was spent on it, and rows of what it cost."""

@@ -1,7 +1,6 @@
 """The study as lines of text: what is planned, how it stands, what came out."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -36,7 +35,7 @@ def plan(study: StudyConfig) -> str:
   return f'{study.title}\n{_table(heads, rows)}\n{total}'
 
 
-def status(planned: Sequence[Cell], workdir: Path) -> str:
+def status(planned: Sequence[Cell], workdir: store.Path) -> str:
   """Each cell's state, with the reason of each failure."""
   found = [(cell.name, store.status(cell.folder(workdir))) for cell in planned]
   rows = [(name, s.state, s.reason) for name, s in found]

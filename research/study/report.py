@@ -7,6 +7,7 @@ import shlex
 import sys
 from typing import Any
 
+from etils import epath
 import jinja2
 import pandas as pd
 
@@ -21,14 +22,14 @@ from research.study.plan import StudyConfig, cells
 _TEMPLATE = Path(__file__).with_name('report.html')
 
 
-def make(study: StudyConfig, workdir: str | os.PathLike[str]) -> Path:
+def make(study: StudyConfig, workdir: str | os.PathLike[str]) -> store.Path:
   """Writes the report of the study in `workdir` and returns its path.
 
   Raises:
     BadInput: The folder holds no results.
     OSError: The report cannot be written.
   """
-  workdir = Path(workdir)
+  workdir = epath.Path(workdir)
   planned = cells(study)
   curves = {c.name: store.curve(c.folder(workdir)) for c in planned}
   axes = [axis for d in study.designs for axis in getattr(d, 'axes', ())]
@@ -54,7 +55,7 @@ def _command() -> str:
   return shlex.join(['python', '-m', 'experiments.study', *flags])
 
 
-def _planned(cell: Cell, workdir: Path) -> dict[str, Any]:
+def _planned(cell: Cell, workdir: store.Path) -> dict[str, Any]:
   state = store.status(cell.folder(workdir))
   return {
     'run': cell.name,
@@ -72,7 +73,7 @@ def write(
   curves: Mapping[str, pd.DataFrame],
   about: Mapping[str, Any],
   path: str | os.PathLike[str],
-) -> Path:
+) -> store.Path:
   """Writes the report of a study, whole or not at all.
 
   Args:
@@ -92,7 +93,7 @@ def write(
   Raises:
     OSError: It cannot be written; what stood at `path` still stands there.
   """
-  path = Path(path)
+  path = epath.Path(path)
   store.write_whole(path, render(frame, curves, about))
   return path
 

@@ -2,47 +2,77 @@
 
 from collections.abc import Callable
 import json
-from pathlib import Path
 
 from research import config
 from research.config import BadInput
+from research.data import pipeline
 from research.study import store
 from research.study.cells import Cell, Work
 from research.study.executors import Event
 from research.study.plan import StudyConfig, cells, groups
 
+STUDY = 'study.json'
 
-def claim(study: StudyConfig, workdir: Path) -> None:
+
+def check(study: StudyConfig, workdir: store.Path) -> None:
+  """Refuses a folder that is another study's; writes nothing.
+
+  Raises:
+    BadInput: It is.
+  """
+  path = workdir / STUDY
+  if not path.exists():
+    return
+  theirs = json.loads(path.read_text(encoding='utf-8'))['fingerprint']
+  mine = config.fingerprint(study)
+  if theirs != mine:
+    raise BadInput(
+      f'workdir={workdir} holds another study ({theirs}, this is {mine});'
+      ' name another --workdir, or delete it'
+    )
+
+
+def claim(study: StudyConfig, workdir: store.Path) -> None:
   """Makes `workdir` the study's own.
 
   Raises:
     BadInput: It holds another study.
     OSError: It cannot be written.
   """
-  path = workdir / 'study.json'
-  mine = config.fingerprint(study)
-  if path.exists():
-    theirs = json.loads(path.read_text(encoding='utf-8'))['fingerprint']
-    if theirs != mine:
-      raise BadInput(
-        f'workdir={workdir} holds another study ({theirs}, this is {mine});'
-        ' name another --workdir, or delete it'
-      )
+  check(study, workdir)
+  if (workdir / STUDY).exists():
     return
-  text = {'fingerprint': mine, 'config': config.to_dict(study)}
-  store.write_whole(path, json.dumps(text, indent=1) + '\n')
+  text = {
+    'fingerprint': config.fingerprint(study),
+    'config': config.to_dict(study),
+  }
+  try:
+    store.write_whole(workdir / STUDY, json.dumps(text, indent=1) + '\n')
+  except OSError as error:
+    raise OSError(
+      f'workdir={workdir} cannot be written: {error.strerror}; name another'
+      ' --workdir, or make it writable'
+    ) from None
 
 
 def run(
-  study: StudyConfig, workdir: Path, listen: Callable[[Event], None]
+  study: StudyConfig, workdir: store.Path, listen: Callable[[Event], None]
 ) -> list[Cell]:
   """Runs the cells of `study` that are not done; returns the whole plan.
 
-  The table in `workdir` is rewritten from the runs at the end, also when the
-  study is interrupted.
+  Text is tokenised first, once for all. The table in `workdir` is rewritten
+  from the runs at the end, also when the study is interrupted.
+
+  Raises:
+    BadInput: The corpus or tokenizer cannot be read, or `workdir` holds another
+      study.
+    OSError: `workdir` cannot be written.
   """
-  claim(study, workdir)
+  check(study, workdir)
   planned = cells(study)
+  for data in {c.config.data: None for c in planned if not _done(c, workdir)}:
+    pipeline.prepare(data)
+  claim(study, workdir)
   todo = [
     left
     for group in groups(planned)
@@ -55,7 +85,7 @@ def run(
   return planned
 
 
-def collect(planned: list[Cell], workdir: Path) -> None:
+def collect(planned: list[Cell], workdir: store.Path) -> None:
   """Writes the study's table: the rows of its finished runs, in plan order."""
   rows = []
   for cell in planned:
@@ -64,5 +94,5 @@ def collect(planned: list[Cell], workdir: Path) -> None:
   store.write_rows(workdir / store.RESULTS, rows)
 
 
-def _done(cell: Cell, workdir: Path) -> bool:
+def _done(cell: Cell, workdir: store.Path) -> bool:
   return store.status(cell.folder(workdir)).state == 'done'

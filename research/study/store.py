@@ -10,9 +10,10 @@ STUDY/results.jsonl         all rows, in the order of the plan
 from collections.abc import Iterable, Mapping
 import json
 import os
-from pathlib import Path
+import pathlib
 from typing import Any, NamedTuple
 
+from etils import epath
 import pandas as pd
 
 from research.config import BadInput
@@ -20,6 +21,9 @@ from research.config import BadInput
 RESULTS = 'results.jsonl'
 FAILURE = 'failure.json'
 RUNNING = 'running.json'
+
+Path = pathlib.Path | epath.Path
+"""Of a file or folder on a disk, or, by `etils.epath`, in a bucket."""
 
 
 class Status(NamedTuple):
@@ -45,7 +49,7 @@ def write_whole(path: Path, text: str) -> None:
   part = path.with_name(f'.{path.name}.{os.getpid()}')
   try:
     part.write_text(text, encoding='utf-8')
-    os.replace(part, path)
+    part.replace(path)
   finally:
     part.unlink(missing_ok=True)
 
@@ -68,7 +72,7 @@ def frame(workdir: str | os.PathLike[str]) -> pd.DataFrame:
   Raises:
     BadInput: The folder holds no results.
   """
-  path = Path(workdir) / RESULTS
+  path = epath.Path(workdir) / RESULTS
   if not path.exists():
     raise BadInput(f'workdir={workdir} holds no {RESULTS}; run the study first')
   return pd.DataFrame(read_rows(path))
