@@ -69,6 +69,23 @@ class Parallelism:
         )
 
 
+def join(coordinator: str, n_processes: int, index: int) -> None:
+  """Makes this process one of several that train together.
+
+  To be called before any other use of JAX.
+
+  Args:
+    coordinator: `HOST:PORT` of process 0, or `auto` where the cluster tells
+      (Slurm, TPU pods), which tells the rest, too.
+    n_processes: How many there are.
+    index: Which of them this one is.
+  """
+  if coordinator == 'auto':
+    jax.distributed.initialize()
+  else:
+    jax.distributed.initialize(coordinator, n_processes, index)
+
+
 def mesh(cfg: Parallelism) -> Mesh:
   """The devices of `cfg`, as a mesh with axes data, fsdp and tensor.
 

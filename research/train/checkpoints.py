@@ -5,12 +5,12 @@ checkpoints/200/about      JSON: step, data hash, seconds, shapes
 checkpoints/200/seal.json  size and CRC-32 of every file; written last
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+import contextlib
 import dataclasses
-import errno
 import json
 import logging
-import shutil
+import os
 from typing import Any
 import zlib
 
@@ -105,7 +105,7 @@ class Folder:
     """
     named = _named(state)
     shapes = {name: list(x.shape) for name, x in named.items()}
-    self._make_room(sum(x.nbytes for x in named.values()))
+    self._make_room(named.values())
     args = ocp.args.Composite(
       state=ocp.args.StandardSave(named),
       about=ocp.args.JsonSave({**about, 'step': step, 'shapes': shapes}),
@@ -170,23 +170,37 @@ class Folder:
       self._manager = ocp.CheckpointManager(self.path, options=self._options)
     return self._manager
 
-  def _call(self, work) -> None:
+  def _call(self, work: Callable[[ocp.CheckpointManager], Any]) -> None:
     try:
       work(self._open())
-    except (OSError, ValueError) as error:
-      self.close()
-      for part in self.path.glob('*tmp*'):
+    except Exception as error:
+      with contextlib.suppress(Exception):
+        self.close()
+      for part in self.path.glob('*.*'):
         part.rmtree()
-      reason = str(error).rsplit('Failed', 1)[-1].splitlines()[0]
-      raise OSError(f'checkpoint in {self.path} failed: {reason}') from None
+      reason = str(error).rsplit('Failed', 1)[-1].partition('\n')[0]
+      raise OSError(f'no checkpoint in {self.path}: {reason}') from error
 
-  def _make_room(self, size: int) -> None:
-    """Orbax reports a full disk in pages of tracebacks: so ask first."""
+  def _make_room(self, arrays: Iterable[jax.Array]) -> None:
+    """Fails where a checkpoint cannot fit, which Orbax tells by tracebacks."""
     self.path.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(self.path).free
-    if size > free:
-      text = f'a checkpoint of {size:,} bytes does not fit in {free:,}'
-      raise OSError(errno.ENOSPC, text, str(self.path))
+    if '://' in str(self.path) or not hasattr(os, 'posix_fallocate'):
+      return
+    size = sum(
+      shard.data.nbytes
+      for x in arrays
+      for shard in x.addressable_shards
+      if shard.replica_id == 0
+    )
+    room = self.path / f'room-{jax.process_index()}'
+    with open(room, 'wb') as file:
+      try:
+        os.posix_fallocate(file.fileno(), 0, max(size, 1))
+      except OSError as error:
+        text = f'no room for a checkpoint of {size:,} bytes: {error.strerror}'
+        raise OSError(error.errno, text, str(self.path)) from None
+      finally:
+        room.unlink()
 
   def _check_shapes(self, step: int, abstract, theirs: dict) -> None:
     mine = {name: list(x.shape) for name, x in _named(abstract).items()}

@@ -6,6 +6,7 @@ The device is never waited for: a step's numbers are read a few steps later.
 from collections import deque
 from collections.abc import Mapping
 import dataclasses
+import errno
 import json
 import math
 import time
@@ -111,10 +112,11 @@ class Curve:
     self._lag = lag
     self._waiting: deque[tuple[int, str, Mapping[str, Any]]] = deque()
     self._mark: tuple[int, float] | None = None
-    self._lines = _Lines(folder / 'metrics.jsonl', start)
-    self._board = _board(folder, start) if cfg.tensorboard else None
+    first = jax.process_index() == 0
+    self._board = _board(folder, start) if first and cfg.tensorboard else None
+    self._lines = _Lines(folder / 'metrics.jsonl', start) if first else None
     self.step = start
-    self.last: dict[str, Any] = self._lines.last
+    self.last: dict[str, Any] = self._lines.last if self._lines else {}
 
   def add(self, step: int, data_hash: str, metrics: Mapping[str, Any]) -> None:
     """Notes that `step` was dispatched; reads the step `lag` before it.
@@ -137,7 +139,8 @@ class Curve:
 
   def close(self) -> None:
     """Ends the files, whatever is still under way."""
-    self._lines.close()
+    if self._lines is not None:
+      self._lines.close()
     if self._board is not None:
       self._board.close()
 
@@ -160,7 +163,8 @@ class Curve:
       row[name] = values.pop(name)
     row |= {'tokens': step * self._cost.tokens} | self._speed(step)
     row |= {'data_hash': data_hash} | values
-    self._lines.write(row)
+    if self._lines is not None:
+      self._lines.write(row)
     if self._board is not None:
       for name, value in row.items():
         if isinstance(value, float):
@@ -179,33 +183,65 @@ class Curve:
 
 
 class _Lines:
-  """A file of JSON lines that only ever holds whole ones."""
+  """A file of JSON lines that only ever holds whole ones.
+
+  A bucket cannot be appended to: there the file is written anew, at most twice
+  a minute.
+  """
 
   def __init__(self, path: epath.Path, start: int):
-    kept, self.last = [], {}
-    for line in path.read_text().splitlines() if path.exists() else ():
-      try:
-        row = json.loads(line)
-      except ValueError:  # Cut off when the process was killed.
-        break
-      if row['step'] <= start:
-        kept.append(line + '\n')
-        self.last = row
-    path.write_text(''.join(kept))
-    self._file = open(path, 'ab', buffering=0)
+    self._path = path
+    text = path.read_text() if path.exists() else ''
+    self._text, self.last = _up_to(start, text)
+    if text != self._text:
+      self._write_whole()
+    self._remote = '://' in str(path)
+    self._file = None if self._remote else open(path, 'ab', buffering=0)
+    self._written = time.monotonic()
 
   def write(self, row: dict[str, Any]) -> None:
-    data = (json.dumps(row) + '\n').encode()
+    line = json.dumps(row) + '\n'
+    if self._file is None:
+      self._text += line
+      if time.monotonic() - self._written > 30:
+        self._write_whole()
+      return
     end = self._file.tell()
     try:
-      if self._file.write(data) != len(data):
-        raise OSError(f'{self._file.name}: no room for another line')
+      if self._file.write(line.encode()) < len(line):
+        raise OSError(errno.ENOSPC, 'no room for a line', str(self._path))
     except OSError:
       self._file.truncate(end)
       raise
 
   def close(self) -> None:
-    self._file.close()
+    if self._file is None:
+      self._write_whole()
+    else:
+      self._file.close()
+
+  def _write_whole(self) -> None:
+    part = self._path.with_name(f'{self._path.name}.part')
+    try:
+      part.write_text(self._text)
+      part.replace(self._path)
+    finally:
+      part.unlink(missing_ok=True)
+    self._written = time.monotonic()
+
+
+def _up_to(step: int, text: str) -> tuple[str, dict[str, Any]]:
+  """The whole lines of `text` up to `step`, and the last of them."""
+  kept, last = [], {}
+  for line in text.splitlines():
+    try:
+      row = json.loads(line)
+    except ValueError:  # Cut off when the process was killed.
+      break
+    if row['step'] <= step:
+      kept.append(line + '\n')
+      last = row
+  return ''.join(kept), last
 
 
 def _board(folder: epath.Path, start: int):
