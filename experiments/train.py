@@ -29,11 +29,11 @@ _PROCESS = flags.DEFINE_integer('process', 0, 'Which of them this one is.')
 
 
 def main(cfg: loop.TrainConfig) -> None:
-  """Trains, with a progress bar on stderr."""
+  """Trains, with a progress bar where stderr is a terminal."""
   if _COORDINATOR.value:
     sharding.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
   silent = jax.process_index() > 0
-  with tqdm(total=cfg.n_steps, unit='step', disable=silent) as bar:
+  with tqdm(total=cfg.n_steps, unit='step', disable=silent or None) as bar:
 
     def show(progress: loop.Progress) -> None:
       bar.update(progress.step - bar.n)

@@ -9,6 +9,7 @@ A choice between parts is a union of configs, made by class name.
 from collections.abc import Callable, Iterable, Iterator, Mapping
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import importlib
 import inspect
@@ -154,8 +155,12 @@ def _one_line() -> Iterator[None]:
     yield
   except KeyboardInterrupt:
     _end('interrupted', 130)
-  except (BadInput, OSError) as e:
-    _end(str(e) or type(e).__name__, 2)
+  except BadInput as e:
+    _end(str(e), 2)
+  except OSError as e:
+    full = e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    remedy = '; make room, then give the same command again' if full else ''
+    _end(f'{str(e) or type(e).__name__}{remedy}', 2)
 
 
 def _end(message: str, status: int) -> NoReturn:

@@ -34,7 +34,11 @@ def folder(
     tempfile.mkdtemp(prefix=f'{path.name}.', suffix='.tmp', dir=path.parent)
   )
   try:
-    write(draft)
+    try:
+      write(draft)
+    except OSError as error:  # a full disk is told without the file's name
+      error.filename = error.filename or str(path)
+      raise
     if path.is_dir() and not whole(path):
       with contextlib.suppress(FileNotFoundError):
         os.replace(path, f'{draft}.old')

@@ -46,6 +46,8 @@ def status(planned: Sequence[Cell], workdir: store.Path) -> str:
 
 def results(frame: pd.DataFrame) -> str:
   """One line a finished cell: its size, spending and losses."""
+  if frame.empty:
+    return 'no cell has results'
   rows = []
   for run, cell in frame.groupby('run', sort=False):
     first = cell.iloc[0]
