@@ -37,7 +37,7 @@ FAST = config provenance floors corpora recurrent language optimizers \
 fast: $(VENV)/.test
 	$(PYTEST) -m 'not slow' $(FAST:%=tests/test_%.py)
 
-check: $(VENV)/.runtime $(VENV)/.check
+check: $(VENV)/.test $(VENV)/.check
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/pyright

@@ -1,6 +1,11 @@
 """Strictness that every test runs under."""
 
+import hypothesis
 import jax
 
 jax.config.update('jax_platforms', 'cpu')
 jax.config.update('jax_num_cpu_devices', 8)
+
+# How long an example takes says how busy the machine is, nothing of the code.
+hypothesis.settings.register_profile('house', deadline=None)
+hypothesis.settings.load_profile('house')
