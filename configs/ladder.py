@@ -1,6 +1,7 @@
 """A ladder from 10M to 1B parameters, for one GPU or a TPU slice.
 
-    python -m experiments.study --config=configs.ladder:study --workdir=… --mode=plan
+    python -m experiments.study --config=configs.ladder:study \
+        --workdir=… --mode=plan
 
 Not run by us: no accelerator was at hand. Text comes from TFDS and needs a
 network once; for your own, set `corpus` below to a TextFolder or a JSONL. Over

@@ -495,7 +495,11 @@ def test_the_default_is_read_without_config(folder):
     ),
     (['--config=values:refuse'], 'no such size'),
     (['--config.fail=input'], 'n: one line'),
-    (['--config.fail=disk'], "[Errno 28] No space left: 'f'"),
+    (
+      ['--config.fail=disk'],
+      "[Errno 28] No space left: 'f';"
+      ' make room, then give the same command again',
+    ),
   ],
 )
 def test_what_a_user_can_mend_is_one_line(folder, arguments, message):
