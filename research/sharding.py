@@ -100,7 +100,8 @@ def mesh(cfg: Parallelism) -> Mesh:
   layout = f'data={data}, fsdp={cfg.fsdp}, tensor={cfg.tensor}'
   if n > len(devices):
     raise BadInput(
-      f'parallelism: {layout} asks for {n} devices, there are {len(devices)}'
+      f'parallelism: {layout} asks for {n} devices, there are {len(devices)};'
+      ' ask for fewer'
     )
   if jax.process_count() > 1 and n != len(devices):
     raise BadInput(

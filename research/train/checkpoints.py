@@ -209,7 +209,8 @@ class Folder:
         raise BadInput(
           f'checkpoint {self.path / str(step)} is of another shape:'
           f' {name} is {theirs.get(name, "absent")} there,'
-          f' {mine.get(name, "absent")} by the config'
+          f' {mine.get(name, "absent")} by the config; give the config it'
+          ' was made with, or name another workdir'
         )
 
   def _newest_whole(self) -> int | None:
