@@ -124,8 +124,7 @@ def whole(shared, tmp_path_factory):
   folder = tmp_path_factory.mktemp('whole')
   out, err = finish(start(shared, folder))
   assert re.fullmatch(r'\d\.\d{4} nats a token after 25,600 tokens\n', out)
-  assert '200/200' in err  # the progress bar, and nothing else
-  assert all('step' in line for line in err.split('\r') if line.strip())
+  assert err == ''  # The progress bar is for terminals.
   return folder
 
 
@@ -157,8 +156,7 @@ def test_a_full_disk_ends_the_run_with_one_line(shared, whole, tmp_path):
   limited = 'bash', '-c', 'ulimit -f 20; exec "$@"', 'bash'
   process = start(shared, tmp_path, before=limited)
   _, err = finish(process, status=2)
-  lines = [x for x in re.split(r'[\r\n]', err) if 'step' not in x and x.strip()]
-  (line,) = lines
+  (line,) = err.splitlines()
   assert line.startswith('error: ') and 'File too large' in line
   left = {p.name for p in tmp_path.iterdir()}
   assert left == {'config.json', 'metrics.jsonl', 'checkpoints'}
@@ -194,9 +192,9 @@ def test_two_processes_train_as_one(shared, tmp_path):
 
   both = pair()
   wait_for(both[0], tmp_path / 'two', 30)
+  both[1].terminate()  # As a cluster does, to one host or to all.
   for process in both:
-    process.kill()
-    process.communicate()
+    finish(process, status=143)
   assert not (tmp_path / 'two' / 'finished.json').exists()
   for process in pair():
     finish(process)
