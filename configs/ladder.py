@@ -18,7 +18,7 @@ from research.data.corruption import (
 )
 from research.data.pipeline import DataConfig
 from research.data.tokenizers import BPE
-from research.models.config import ModelConfig
+from research.models.config import Architecture, ModelConfig
 from research.scaling.ladder import Ladder, PowerLaw
 from research.study.evaluation import Evaluation
 from research.study.plan import IsoFlop, StudyConfig
@@ -40,7 +40,7 @@ OBJECTIVES = {
 }
 
 
-def arm(architecture: str) -> IsoFlop:
+def arm(architecture: Architecture) -> IsoFlop:
   """Nine sizes at five budgets, by the rule of Porian et al. (2024)."""
   paired = architecture == 'encoder_decoder'
   base = ModelConfig(

@@ -7,6 +7,7 @@ import dataclasses
 
 from configs import quickstart
 from research.data.tokenizers import Bytes
+from research.models.config import Architecture
 from research.scaling.ladder import PowerLaw
 from research.study.cells import NGram
 from research.study.evaluation import Evaluation
@@ -34,7 +35,7 @@ def study() -> StudyConfig:
   )
 
 
-def arm(architecture: str) -> IsoFlop:
+def arm(architecture: Architecture) -> IsoFlop:
   """Three sizes at two budgets."""
   base = dataclasses.replace(quickstart.base(architecture), vocab_size=272)
   return IsoFlop(

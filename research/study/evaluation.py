@@ -1,6 +1,5 @@
 """What is measured on a trained model, and with how much text."""
 
-from collections.abc import Mapping
 import dataclasses
 import functools
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from research.config import BadInput
 from research.data.pipeline import Dataset
 from research.evals import perplexity, yardstick
+from research.evals.perplexity import Row
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,9 +40,6 @@ class Evaluation:
       value = getattr(self, name)
       if value is not None and value < 1:
         raise BadInput(f'{name}={value} must be at least 1')
-
-
-Row = Mapping[str, Any]
 
 
 def evaluate(model: Any, dataset: Dataset, how: Evaluation) -> list[Row]:

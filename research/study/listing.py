@@ -92,10 +92,11 @@ def measures(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _value(cell: pd.DataFrame, task: str, metric: str) -> float | None:
-  chosen = cell[(cell['task'] == task) & (cell['metric'] == metric)]
-  if 'domain' in chosen:
-    chosen = chosen[chosen['domain'].isna() | (chosen['domain'] == 'all')]
-  return None if chosen.empty else chosen['value'].iloc[0]
+  """The cell's value of a measure over all domains, if it was measured."""
+  for row in cell.to_dict('records'):
+    if (row['task'], row['metric'], row['domain']) == (task, metric, 'all'):
+      return row['value']
+  return None
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
