@@ -1,0 +1,132 @@
+"""The notebook runs from top to bottom, and holds no code of its own."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import jax
+import nbclient
+import nbformat
+import pytest
+import tiny_study
+
+from research.study import store
+
+ROOT = pathlib.Path(__file__).parents[1]
+NOTEBOOK = ROOT / 'notebooks' / 'quickstart.ipynb'
+CONFIG = 'tests.tiny_study:ladder'
+
+
+@pytest.fixture
+def notebook():
+  return nbformat.read(NOTEBOOK, as_version=4)
+
+
+def sources(notebook, *tags):
+  """The code cells, or those with one of `tags`."""
+  return [
+    cell.source
+    for cell in notebook.cells
+    if cell.cell_type == 'code'
+    and (not tags or set(tags) & set(cell.metadata.get('tags', ())))
+  ]
+
+
+def test_it_is_kept_without_outputs(notebook):
+  for cell in notebook.cells:
+    assert not cell.get('outputs')
+    assert cell.get('execution_count') is None
+  assert NOTEBOOK.stat().st_size < 20_000
+
+
+def test_it_defines_nothing(notebook):
+  for source in sources(notebook):
+    lines = source.splitlines()
+    code = '\n'.join(line for line in lines if not line.startswith('%'))
+    for node in ast.walk(ast.parse(code)):
+      assert not isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings('ignore::DeprecationWarning')  # of Jupyter's own
+def test_it_trains_and_shows_a_study_from_top_to_bottom(
+  notebook, tmp_path, monkeypatch
+):
+  tiny_study.write_corpus(tmp_path / 'corpus.jsonl')
+  monkeypatch.setenv('TINY_CORPUS', str(tmp_path / 'corpus.jsonl'))
+  monkeypatch.setenv('SCALING_CACHE', str(tmp_path / 'cache'))
+  monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
+  workdir = tmp_path / 'study'
+  (cell,) = (
+    c for c in notebook.cells if 'parameters' in c.metadata.get('tags', ())
+  )
+  values = {'REPOSITORY': '', 'WORKDIR': str(workdir), 'CONFIG': CONFIG}
+  assert [
+    line.partition(' = ')[0] for line in cell.source.splitlines()
+  ] == list(values)
+  cell.source = '\n'.join(f'{name} = {v!r}' for name, v in values.items())
+
+  nbclient.NotebookClient(
+    notebook, timeout=300, resources={'metadata': {'path': NOTEBOOK.parent}}
+  ).execute()
+
+  study = tiny_study.ladder()
+  runs = store.frame(workdir)['run'].unique()
+  assert len(runs) == 4
+  printed = ''.join(
+    output.get('text', '')
+    for cell in notebook.cells
+    for output in cell.get('outputs', ())
+  )
+  for run in runs:
+    assert f'done: {run}' in printed
+  pictures = [
+    output.data
+    for cell in notebook.cells
+    for output in cell.get('outputs', ())
+    if '<svg' in str(output.get('data'))
+  ]
+  assert len(pictures) == 3
+  assert study.question in (workdir / 'report.html').read_text()
+
+
+@pytest.fixture
+def install(notebook):
+  """The source of the cell that installs."""
+  (found,) = (s for s in sources(notebook) if "'install'" in s)
+  return found
+
+
+def test_outside_a_checkout_it_keeps_the_jax_of_the_runtime(
+  install, tmp_path, monkeypatch
+):
+  typed = []
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setattr(sys, 'path', list(sys.path))
+
+  def run(command, check):
+    assert check
+    typed.append([str(word) for word in command])
+    (tmp_path / 'scaling').mkdir(exist_ok=True)
+
+  monkeypatch.setattr(subprocess, 'run', run)
+  exec(install, {'REPOSITORY': 'https://example.org/code'})
+
+  clone, pip = typed
+  assert clone[:2] == ['git', 'clone']
+  assert clone[-2:] == ['https://example.org/code', str(tmp_path / 'scaling')]
+  assert pip[1:4] == ['-m', 'pip', 'install']
+  constraints = pathlib.Path(pip[pip.index('-c') + 1]).read_text().split()
+  assert f'jax=={jax.__version__}' in constraints
+  assert any(line.startswith('jaxlib==') for line in constraints)
+  assert not any(line.startswith('flax') for line in constraints)
+  assert pathlib.Path.cwd() == tmp_path / 'scaling'
+
+
+def test_without_an_address_it_says_what_to_fill_in(
+  install, tmp_path, monkeypatch
+):
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(SystemExit, match='REPOSITORY is empty'):
+    exec(install, {'REPOSITORY': ''})
