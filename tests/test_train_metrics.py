@@ -7,10 +7,11 @@ import sys
 import time
 
 from etils import epath
+import jax
 import pytest
 
 from research.config import BadInput
-from research.train import metrics
+from research.train import metrics, peak
 from research.train.metrics import Cost, Curve, Logging, NonFinite
 
 KEYS = [
@@ -65,7 +66,8 @@ def test_a_line_says_what_the_step_was(tmp_path):
     assert row['mfu'] == pytest.approx(steps * 1000 / (2 * 1e6))
 
 
-def test_mfu_of_an_unknown_device_is_null(tmp_path):
+def test_mfu_of_an_unknown_device_is_null(tmp_path, monkeypatch):
+  monkeypatch.setattr(jax, 'default_backend', lambda: 'another')
   c = curve(tmp_path)
   for step in 1, 2:
     c.add(step, '', values())
@@ -74,11 +76,16 @@ def test_mfu_of_an_unknown_device_is_null(tmp_path):
 
 
 def test_peaks_go_by_the_longest_name():
-  assert metrics.peak_flops('NVIDIA H100 80GB HBM3') == 989e12
-  assert metrics.peak_flops('NVIDIA H100 PCIe') == 756e12
-  assert metrics.peak_flops('TPU v5 lite') == 197e12
-  assert metrics.peak_flops('TPU v5p') == 459e12
-  assert metrics.peak_flops('cpu') is None
+  assert peak.stated('NVIDIA H100 80GB HBM3') == 989e12
+  assert peak.stated('NVIDIA H100 PCIe') == 756e12
+  assert peak.stated('TPU v5 lite') == 197e12
+  assert peak.stated('TPU v5p') == 459e12
+  assert peak.stated('cpu') is None
+
+
+def test_cpu_devices_share_what_a_matrix_product_reaches():
+  assert peak.peak(1) == peak.peak(8) == peak.measured()
+  assert 1e9 < peak.measured() < 1e14
 
 
 def test_every_so_many_steps_and_the_last_are_logged(tmp_path):

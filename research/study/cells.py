@@ -15,6 +15,7 @@ from research.study import store
 from research.study.evaluation import Evaluation, Row, evaluate
 from research.train import loop
 from research.train.config import TrainConfig
+from research.train.peak import peak
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -162,8 +163,19 @@ def _train(
     'compile_seconds': result.compile_seconds,
     'tokens_per_second': result.tokens_per_second,
     'loss': result.loss,
+    'mfu': _mfu(cfg, result),
   }
   return result.model, facts, _costs(costs)
+
+
+def _mfu(cfg: TrainConfig, result: loop.Result) -> float | None:
+  """Share of the devices' peak that model FLOPs took up."""
+  n_devices, stated = loop.program(cfg).mesh.size, cfg.logging.peak_flops
+  most = stated * n_devices if stated else peak(n_devices)
+  if most is None or result.tokens_per_second is None:
+    return None
+  flops_per_token = cfg.flops_per_step / cfg.tokens_per_step
+  return result.tokens_per_second * flops_per_token / most
 
 
 def _count(

@@ -17,22 +17,7 @@ import jax
 import numpy as np
 
 from research.config import BadInput
-
-# Dense bfloat16 peak of one device, FLOP/s, as its maker states it.
-PEAK_FLOPS = {
-  'NVIDIA A100': 312e12,
-  'NVIDIA H100 PCIe': 756e12,
-  'NVIDIA H100': 989e12,
-  'NVIDIA H200': 989e12,
-  'TPU v3': 61.5e12,  # a core, which is a device there
-  'TPU v4': 275e12,
-  'TPU v5 lite': 197e12,
-  'TPU v5e': 197e12,
-  'TPU v5p': 459e12,
-  'TPU v5': 459e12,
-  'TPU v6 lite': 918e12,
-  'TPU v6e': 918e12,
-}
+from research.train.peak import peak
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,7 +28,8 @@ class Logging:
     every: Steps from one line of `metrics.jsonl` to the next; the last step
       always has one.
     peak_flops: FLOP/s of one device, the divisor of `mfu`; None takes the
-      maker's figure where it is known, and `mfu` is null where it is not.
+      maker's figure, or on a CPU what a matrix product reaches; `mfu` is null
+      where neither is known.
     tensorboard: Whether to write event files, too (needs tensorboardX).
   """
 
@@ -74,12 +60,6 @@ class Cost(NamedTuple):
   flops: int
 
 
-def peak_flops(kind: str) -> float | None:
-  """FLOP/s of a device of this kind, None if unknown."""
-  names = [name for name in PEAK_FLOPS if kind.startswith(name)]
-  return PEAK_FLOPS[max(names, key=len)] if names else None
-
-
 class Curve:
   """Writes the curve of a run, from a step on."""
 
@@ -106,9 +86,8 @@ class Curve:
       lag: Steps that may be under way before one is waited for.
     """
     self._cfg, self._cost, self._n_steps = cfg, cost, n_steps
-    kind = jax.devices()[0].device_kind
-    peak = cfg.peak_flops or peak_flops(kind)
-    self._peak = peak and peak * n_devices
+    stated = cfg.peak_flops
+    self._peak = stated * n_devices if stated else peak(n_devices)
     self._lag = lag
     self._waiting: deque[tuple[int, str, Mapping[str, Any]]] = deque()
     self._mark: tuple[int, float] | None = None
