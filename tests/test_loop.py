@@ -160,7 +160,11 @@ def test_a_damaged_checkpoint_costs_only_its_steps(
     b''
   )
   result = loop.train(cfg, tmp_path)
-  warned = [r for r in caplog.records if r.levelno >= logging.WARNING]
+  warned = [  # Orbax warns where a save takes a second, too.
+    r
+    for r in caplog.records
+    if r.name.startswith('research') and r.levelno >= logging.WARNING
+  ]
   assert len(warned) == 1 and 'step 8' in warned[0].getMessage()
   assert curve(tmp_path) == curve(whole[0])
   assert_same(result, whole[1])

@@ -166,43 +166,30 @@ def test_a_full_disk_ends_the_run_with_one_line(shared, whole, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one(shared, tmp_path):
+def test_two_processes_train_as_one(shared, whole, tmp_path):
   """They train, save, are stopped and restore, to the losses of one."""
-  layout = {'batch_size': 8, 'parallelism.data': 2, 'parallelism.fsdp': 2}
-  finish(start(shared, tmp_path / 'one', n_steps=40))
 
-  def pair(**changes):
+  def pair():
     with socket.socket() as s:
       s.bind(('localhost', 0))
-      port = s.getsockname()[1]
-    flags = f'--coordinator=localhost:{port}', '--processes=2'
+      address = f'localhost:{s.getsockname()[1]}'
+    flags = f'--coordinator={address}', '--processes=2'
+    layout = {'parallelism.data': 2, 'parallelism.fsdp': 2}
     return [
-      start(
-        shared,
-        tmp_path / 'two',
-        *flags,
-        f'--process={i}',
-        devices=2,
-        n_steps=40,
-        **layout,
-        **changes,
-      )
+      start(shared, tmp_path, *flags, f'--process={i}', devices=2, **layout)
       for i in range(2)
     ]
 
   both = pair()
-  wait_for(both[0], tmp_path / 'two', 30)
+  wait_for(both[0], tmp_path, 30)
   both[1].terminate()  # As a cluster does, to one host or to all.
   for process in both:
     finish(process, status=143)
-  assert not (tmp_path / 'two' / 'finished.json').exists()
+  made = curve(tmp_path)[-1]['step']
+  assert 30 <= made < N_STEPS
+  assert (tmp_path / 'checkpoints' / str(made)).is_dir()
   for process in pair():
     finish(process)
-  losses = [
-    [row['loss'] for row in curve(tmp_path / name)] for name in ('one', 'two')
-  ]
-  np.testing.assert_allclose(*losses, rtol=1e-5)
-  for a, b in zip(
-    arrays(tmp_path / 'one'), arrays(tmp_path / 'two'), strict=True
-  ):
-    np.testing.assert_allclose(a, b, atol=1e-4)
+  losses = [[row['loss'] for row in curve(path)] for path in (tmp_path, whole)]
+  np.testing.assert_allclose(*losses, rtol=1e-4)
+  np.testing.assert_allclose(*(x[:20] for x in losses), rtol=1e-5)
