@@ -50,6 +50,9 @@ def write_whole(path: Path, text: str) -> None:
   try:
     part.write_text(text, encoding='utf-8')
     part.replace(path)
+  except OSError as error:  # a full disk is told without the file's name
+    error.filename = error.filename or str(path)
+    raise
   finally:
     part.unlink(missing_ok=True)
 
