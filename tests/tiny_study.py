@@ -71,7 +71,12 @@ def failing() -> StudyConfig:
 
 def long() -> StudyConfig:
   """A short cell, and one that is long enough to be interrupted."""
-  return _study((1e-2,), n_steps=(5, 100_000))
+  return _study((1e-2,), n_steps=(5, 4000))
+
+
+def long_pool() -> StudyConfig:
+  """As `long`, in a process of its own."""
+  return dataclasses.replace(long(), executor=Pool(processes=1))
 
 
 def ladder() -> StudyConfig:
@@ -93,10 +98,11 @@ def _study(rates, n_steps=(20,)) -> StudyConfig:
     Axis(field='learning_rate', values=rates),
     Axis(field='n_steps', values=n_steps),
   )
+  train = dataclasses.replace(TRAIN, checkpoints=Checkpoints(every=None))
   return StudyConfig(
     title='Tiny',
     question='Does every part of a study do what it should?',
-    designs=(Grid(train=TRAIN, axes=axes), NGram(data=DATA, order=2)),
+    designs=(Grid(train=train, axes=axes), NGram(data=DATA, order=2)),
     evaluation=Evaluation(
       n_tokens=128, window=32, n_spans=2, span_length=4, context=16
     ),

@@ -232,6 +232,7 @@ def _signals() -> Iterator[list[int]]:
   before = {
     number: signal.signal(number, note)
     for number in (signal.SIGTERM, signal.SIGINT)
+    if signal.getsignal(number) is not signal.SIG_IGN  # A pool's Ctrl-C.
   }
   try:
     yield caught
