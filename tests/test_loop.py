@@ -306,6 +306,9 @@ def test_a_run_can_be_read_back(cfg, whole):
   assert int(loop.restore(whole[0], 8)[1].step) == 8
   with pytest.raises(BadInput, match='step 5'):
     loop.restore(whole[0], 5)
+  _, wide = loop.restore(whole[0], parallelism=Parallelism(fsdp=8))
+  table = wide.trained['embedding']['table'][...]
+  assert len(table.sharding.device_set) == 8
 
 
 def test_reading_what_is_no_run_is_bad_input(tmp_path):

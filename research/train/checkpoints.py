@@ -264,9 +264,16 @@ def _digests(folder: epath.Path) -> dict[str, list[int]]:
     if path.is_dir():
       waiting += path.iterdir()
     else:
-      data = path.read_bytes()
-      found[str(path.relative_to(folder))] = [len(data), zlib.crc32(data)]
+      found[str(path.relative_to(folder))] = _digest(path)
   return found
+
+
+def _digest(path: epath.Path) -> list[int]:
+  size = crc = 0
+  with path.open('rb') as file:
+    while part := file.read(1 << 24):
+      size, crc = size + len(part), zlib.crc32(part, crc)
+  return [size, crc]
 
 
 def _is_whole(folder: epath.Path) -> bool:

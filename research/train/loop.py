@@ -115,15 +115,24 @@ def train(
 
 
 def restore(
-  workdir: Path, step: int | None = None
+  workdir: Path,
+  step: int | None = None,
+  parallelism: sharding.Parallelism | None = None,
 ) -> tuple[TrainConfig, TrainState]:
-  """The config and state of a run: its newest checkpoint, or that of `step`.
+  """The config and state of a run.
+
+  Args:
+    workdir: Its folder.
+    step: Of the checkpoint; None for the newest.
+    parallelism: Where the state is laid out; None as it was trained.
 
   Raises:
-    BadInput: There is no such run or no such checkpoint.
+    BadInput: There is no such run, no such checkpoint, or too few devices.
   """
   folder = epath.Path(workdir)
   cfg = workdirs.read(folder)
+  if parallelism is not None:
+    cfg = dataclasses.replace(cfg, parallelism=parallelism)
   path = folder / workdirs.CHECKPOINTS
   with contextlib.closing(Folder(path, cfg.checkpoints, cfg.n_steps)) as saved:
     found = saved.restore(program(cfg).abstract, step)

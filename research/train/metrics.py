@@ -170,6 +170,7 @@ class _Lines:
 
   def __init__(self, path: epath.Path, start: int):
     self._path = path
+    path.parent.mkdir(parents=True, exist_ok=True)
     text = path.read_text() if path.exists() else ''
     self._text, self.last = _up_to(start, text)
     if text != self._text:
