@@ -79,7 +79,10 @@ def ladder(architecture: Architecture) -> Ladder:
       PowerLaw(value=4, at=3e3, exponent=-0.2),
     ),
     'encoder': (PowerLaw(value=8e-3), PowerLaw(value=4)),
-    'encoder_decoder': (PowerLaw(value=8e-3), PowerLaw(value=4)),
+    'encoder_decoder': (
+      PowerLaw(value=8e-3, at=7312, exponent=-1 / 3),
+      PowerLaw(value=8, at=7312, exponent=-0.4),
+    ),
   }[architecture]
   return Ladder(
     base=base(architecture),

@@ -11,7 +11,7 @@ import jax
 import pytest
 
 from research.config import BadInput
-from research.train import metrics, peak
+from research.train import peak
 from research.train.metrics import Cost, Curve, Logging, NonFinite
 
 KEYS = [
