@@ -103,6 +103,8 @@ def mesh(cfg: Parallelism) -> Mesh:
       f'parallelism: {layout} asks for {n} devices, there are {len(devices)};'
       ' ask for fewer'
     )
+  if jax.process_count() > 1 and cfg.compile == 'pmap':
+    raise BadInput('compile=pmap trains in one process: use compile=jit')
   if jax.process_count() > 1 and n != len(devices):
     raise BadInput(
       f'parallelism: {layout} uses {n} of {len(devices)} devices; with'
@@ -173,7 +175,7 @@ def unreplicate(tree: Any) -> Any:
 
 
 def place(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, Any]:
-  """This process's rows of a batch as arrays split over the mesh's devices.
+  """A batch, whole in every process, as arrays split over the mesh's devices.
 
   Where one process has all devices the rows stay as they are: a compiled step
   places them itself, at less cost.
@@ -182,7 +184,7 @@ def place(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, Any]:
     return dict(batch)
   split = NamedSharding(mesh, batch_spec())
   return {
-    name: jax.make_array_from_process_local_data(split, rows)
+    name: jax.make_array_from_callback(rows.shape, split, rows.__getitem__)
     for name, rows in batch.items()
   }
 

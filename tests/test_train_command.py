@@ -169,18 +169,18 @@ def test_a_full_disk_ends_the_run_with_one_line(shared, whole, tmp_path):
 def test_two_processes_train_as_one(shared, whole, tmp_path):
   """They train, save, are stopped and restore, to the losses of one."""
 
-  def pair():
+  def pair(**layout):
     with socket.socket() as s:
       s.bind(('localhost', 0))
       address = f'localhost:{s.getsockname()[1]}'
     flags = f'--coordinator={address}', '--processes=2'
-    layout = {'parallelism.data': 2, 'parallelism.fsdp': 2}
+    layout = {f'parallelism.{name}': size for name, size in layout.items()}
     return [
       start(shared, tmp_path, *flags, f'--process={i}', devices=2, **layout)
       for i in range(2)
     ]
 
-  both = pair()
+  both = pair(data=2, fsdp=2)
   wait_for(both[0], tmp_path, 30)
   both[1].terminate()  # As a cluster does, to one host or to all.
   for process in both:
@@ -188,7 +188,7 @@ def test_two_processes_train_as_one(shared, whole, tmp_path):
   made = curve(tmp_path)[-1]['step']
   assert 30 <= made < N_STEPS
   assert (tmp_path / 'checkpoints' / str(made)).is_dir()
-  for process in pair():
+  for process in pair(tensor=4):  # Now both need all rows.
     finish(process)
   losses = [[row['loss'] for row in curve(path)] for path in (tmp_path, whole)]
   np.testing.assert_allclose(*losses, rtol=1e-4)

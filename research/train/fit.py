@@ -48,7 +48,7 @@ class Job:
   Attributes:
     program: Init and update, compiled.
     batches: From (steps made, data hash so far or None): each further step's
-      batch, this process's rows of it, with the data hash after it.
+      batch, whole in every process, with the data hash after it.
     hyper: Learning rate, warm-up and horizon.
     seed: Of the initial state.
     n_steps: Steps of the run.

@@ -216,8 +216,6 @@ def _batches(cfg, dataset, start: int, data_hash: str | None) -> Any:
     start_step=start,
     n_steps=cfg.n_steps - start,
     previous_hash=data_hash,
-    host_index=jax.process_index(),
-    host_count=jax.process_count(),
   )
 
 

@@ -252,7 +252,7 @@ class Program:
       devices=list(self.mesh.devices.flat),
       donate_argnums=0,
     )
-    n = jax.local_device_count() if jax.process_count() > 1 else self.mesh.size
+    n = self.mesh.size
 
     def call(leaves, batch, hyper):
       cut = {k: x.reshape(n, -1, *x.shape[1:]) for k, x in batch.items()}
