@@ -63,7 +63,7 @@ def test_a_study_claims_it_gathers_its_rows_and_reports(bucket):
       'params': cell.params or 100,
       'tokens': cell.tokens,
       'flops': cell.flops or None,
-      'value': i,
+      'value': 2 + i / 10,
     }
     store.finish(cell.folder(bucket), [{**row, **of_cell}])
   runner.collect(planned, bucket)
