@@ -78,7 +78,10 @@ def ladder(architecture: Architecture) -> Ladder:
       PowerLaw(value=1.13e-2, at=3e3, exponent=-0.1),
       PowerLaw(value=4, at=3e3, exponent=-0.2),
     ),
-    'encoder': (PowerLaw(value=8e-3), PowerLaw(value=4)),
+    'encoder': (
+      PowerLaw(value=8e-3),
+      PowerLaw(value=4, at=3136, exponent=-0.3),
+    ),
     'encoder_decoder': (
       PowerLaw(value=8e-3, at=7312, exponent=-1 / 3),
       PowerLaw(value=8, at=7312, exponent=-0.4),
@@ -104,11 +107,11 @@ def study() -> StudyConfig:
       ' size at each budget?'
     ),
     designs=(
-      arm('decoder', (1, 2, 3, 4, 6, 8), (1e11, 2e11, 4e11, 8e11)),
+      arm('decoder', (2, 3, 4, 6, 8), (1e11, 2e11, 4e11, 8e11)),
       arm('encoder', (1, 2, 3, 4, 6), (1e11, 2e11, 4e11)),
       arm('encoder_decoder', (1, 2, 3, 4, 6), (1e11, 2e11, 4e11)),
-      *(lstm(flops) for flops in (1e11, 2e11)),
-      NGram(data=DATA, order=5),
+      *(lstm(flops) for flops in (1e11, 4e11)),
+      *(NGram(data=DATA, order=order) for order in (2, 5)),
     ),
     evaluation=Evaluation(window=SEQ_LEN),
     executor=Pool(),
@@ -134,8 +137,9 @@ def lstm(flops: float) -> Grid:
       model=RecurrentConfig(vocab_size=512, seq_len=SEQ_LEN, d_model=48),
       data=DATA,
       objectives=(Causal(),),
-      learning_rate=1e-2,
-      batch_size=16,
+      optimizer=AdamW(b2=0.99),
+      learning_rate=3e-2,
+      batch_size=4,
     ),
     flops=flops,
   )

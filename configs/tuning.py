@@ -24,7 +24,7 @@ SIZES: tuple[tuple[Architecture, int, int], ...] = (
   ('encoder', 1, 2),
   ('encoder', 2, 2),
   ('encoder_decoder', 2, 4),
-  ('encoder_decoder', 4, 4),
+  ('encoder_decoder', 3, 4),
 )
 
 
