@@ -266,7 +266,8 @@ def test_it_is_refused_in_one_line_that_leaves_no_trace(here, case):
   before = files(here)
   ended = command(here, case.program, case.flags, case.limit, case.devices)
   assert ended.returncode == 2
-  (line,) = ended.stderr.splitlines()
+  assert ended.stderr.count('\n') == 1, ended.stderr
+  line = ended.stderr
   assert line.startswith('error: ')
   for words in case.says:
     assert words.replace('HERE', str(here)) in line
@@ -284,7 +285,8 @@ def test_a_disk_that_fills_keeps_the_checkpoint_before(here):
   again = '--workdir=HERE/run'
   ended = command(here, 'train', again, limit=10_000)
   assert ended.returncode == 2
-  (line,) = ended.stderr.splitlines()
+  assert ended.stderr.count('\n') == 1, ended.stderr
+  line = ended.stderr
   assert f'{run}/checkpoints' in line
   assert files(run / 'checkpoints') == before
   assert not (run / 'finished.json').exists()
