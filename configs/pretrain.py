@@ -2,7 +2,8 @@
 
 python -m experiments.train --config=configs.pretrain:decoder --workdir=runs/a
 
-An untrained model has a loss of ln 274 = 5.6 nats a token.
+An untrained model has a loss of ln 274 = 5.6 nats a token. `decoder` ends at
+1.40 after 2.0 M tokens, 1.2e13 FLOPs: 390 s of two busy cores; `tiny` at 2.91.
 """
 
 import dataclasses
