@@ -79,7 +79,7 @@ def ladder(architecture: Architecture) -> Ladder:
       PowerLaw(value=4, at=3e3, exponent=-0.2),
     ),
     'encoder': (
-      PowerLaw(value=8e-3),
+      PowerLaw(value=8e-3, at=3136, exponent=-0.5),
       PowerLaw(value=4, at=3136, exponent=-0.3),
     ),
     'encoder_decoder': (
