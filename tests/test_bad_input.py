@@ -240,7 +240,7 @@ def command(here, program, flags, limit=None, devices=1, stderr=None):
   typed = f'{DEFAULTS[program]} {flags}'.replace('HERE', str(here)).split()
   limited = [sys.executable, '-c', LIMITED, str(limit)] if limit else []
   return subprocess.run(
-    [*limited, sys.executable, '-B', '-m', f'experiments.{program}', *typed],
+    [*limited, sys.executable, '-m', f'experiments.{program}', *typed],
     cwd=ROOT,
     env=environment,
     stdout=subprocess.PIPE,

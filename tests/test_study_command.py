@@ -53,7 +53,7 @@ def start(shared, config, workdir, *flags):
     'SCALING_CACHE': str(shared / 'cache'),
     'JAX_PLATFORMS': 'cpu',
   }
-  command = [sys.executable, '-B', '-m', 'experiments.study', *flags]
+  command = [sys.executable, '-m', 'experiments.study', *flags]
   return subprocess.Popen(
     [*command, f'--config=tests.tiny_study:{config}', f'--workdir={workdir}'],
     cwd=ROOT,
