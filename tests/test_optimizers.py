@@ -40,38 +40,39 @@ def params(seed, layer=None):
 
 def run(optimizer, n=3, layer=None):
   """The parameters after `n` steps at a learning rate of 0.1."""
-  transform = optimizer.build()
-
-  @jax.jit
-  def go(now, gradients):
-    def step(carry, gradient):
-      now, state = carry
-      moves, state = transform.update(gradient, state, now)
-      moves = jax.tree.map(lambda u: 0.1 * u, moves)
-      return (optax.apply_updates(now, moves), state), None
-
-    (now, _), _ = jax.lax.scan(step, (now, transform.init(now)), gradients)
-    return now
-
-  gradients = [params(10 + i, layer) for i in range(n)]
-  stacked = jax.tree.map(lambda *x: jnp.stack(x), *gradients)
-  return {
-    k: np.asarray(v[...]) for k, v in go(params(0, layer), stacked).items()
-  }
+  build = optimizer.build()
+  transform = optax.GradientTransformation(
+    build.init, lambda *args: _scaled(0.1, *build.update(*args))
+  )
+  found = steps(transform, [params(seed, layer) for seed in range(n + 1)])
+  return {name: np.asarray(x[...]) for name, x in found.items()}
 
 
 def plain(transform, n=3):
   """The same by optax alone, on bare arrays."""
+  return steps(
+    transform,
+    [{k: v[...] for k, v in params(seed).items()} for seed in range(n + 1)],
+  )
 
-  def bare(seed):
-    return {k: v[...] for k, v in params(seed).items()}
 
-  now = bare(0)
-  state = transform.init(now)
-  for i in range(n):
-    moves, state = transform.update(bare(10 + i), state, now)
-    now = optax.apply_updates(now, moves)
-  return now
+def steps(transform, trees):
+  """The first tree after steps down the gradients that the others are."""
+
+  @jax.jit  # Far sooner than one operation after another.
+  def go(now, gradients):
+    def step(carry, gradient):
+      now, state = carry
+      moves, state = transform.update(gradient, state, now)
+      return (optax.apply_updates(now, moves), state), None
+
+    return jax.lax.scan(step, (now, transform.init(now)), gradients)[0][0]
+
+  return go(trees[0], jax.tree.map(lambda *x: jnp.stack(x), *trees[1:]))
+
+
+def _scaled(rate, moves, state):
+  return jax.tree.map(lambda u: rate * u, moves), state
 
 
 @pytest.mark.parametrize(

@@ -172,11 +172,12 @@ def test_the_gradient_is_that_of_all_losses_over_all_weights():
   """Means of unequal microbatches, averaged, would be another number."""
   model, batch = table(jax.random.key(0)), next(batches(1))
 
+  @jax.jit
   def mean(model):
     sums = cross_entropy(model, batch)
     return sums.loss / sums.weight
 
-  norm, loss = optax.tree.norm(jax.grad(mean)(model)), mean(model)
+  norm, loss = optax.tree.norm(jax.jit(jax.grad(mean))(model)), mean(model)
   for accumulation in 1, 4:
     p = program(accumulation=accumulation)
     copy = jax.tree.map(jnp.copy, model)
