@@ -87,6 +87,14 @@ def test_what_is_restored_is_what_was_saved(tmp_path, one, state):
   assert jax.tree.structure(found) == jax.tree.structure(state)
 
 
+def test_a_relative_folder_is_as_good(tmp_path, monkeypatch, one, state):
+  monkeypatch.chdir(tmp_path)
+  save('runs/one', state, 3)
+  restored = folder('runs/one').restore(one.abstract)
+  assert restored is not None
+  assert_same(restored[0], state)
+
+
 def test_nothing_is_restored_from_nothing(tmp_path, one):
   assert folder(tmp_path / 'absent').restore(one.abstract) is None
 

@@ -71,7 +71,8 @@ class Folder:
   """The checkpoints of one run."""
 
   def __init__(self, path: epath.Path, cfg: Checkpoints, n_steps: int):
-    self.path = path
+    # Orbax wants an absolute path; a bucket's is one.
+    self.path = path if '://' in str(path) else path.absolute()
     policies = ocp.checkpoint_managers
     self._options = ocp.CheckpointManagerOptions(
       preservation_policy=policies.AnyPreservationPolicy(
