@@ -16,7 +16,7 @@ from research.data import pieces
 from research.data.specials import Specials
 
 _PROBE = (
-  ' a  b\n\n\tNaïve—“x”,  1234 \u2581\u2581 \U0001f469\u200d\U0001f680\r\n\0 '
+  'a  b\n\n\tNaïve—“x”,  1234 \u2581\u2581 \U0001f469\u200d\U0001f680\r\n\0 '
 )
 
 
@@ -69,7 +69,7 @@ class Tokenizer:
     return self.specials.sentinel(i)
 
   def encode(self, text: str) -> Int[np.ndarray, ' t']:
-    """The ids of `text`; no special is among them, whatever the text says."""
+    """The ids of `text`, int32; none is a special, whatever the text says."""
     return self._encode([text])[0]
 
   def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
@@ -101,7 +101,8 @@ class Bytes:
     """The tokenizer."""
 
     def encode(texts):
-      return [np.frombuffer(text.encode('utf-8'), np.uint8) for text in texts]
+      coded = [np.frombuffer(text.encode('utf-8'), np.uint8) for text in texts]
+      return [ids.astype(np.int32) for ids in coded]
 
     pieces = [bytes([i]) for i in range(256)]
     return Tokenizer(encode, pieces, self.n_sentinels, model)
@@ -275,11 +276,13 @@ class TokenizerFile:
       raise BadInput(
         f'tokenizer.path: {self.path} is not a tokenizer.json: {said[:200]}'
       ) from error
-    if tokenizer.decode(tokenizer.encode(_PROBE)) != _PROBE:
-      raise BadInput(
-        f'tokenizer.path: {self.path} changes text (its normalizer or'
-        ' pre-tokenizer drops or adds some); give a byte-level one'
-      )
+    # A space in front shows what is dropped there, none what is added.
+    for probe in (_PROBE, f' {_PROBE}'):
+      if tokenizer.decode(tokenizer.encode(probe)) != probe:
+        raise BadInput(
+          f'tokenizer.path: {self.path} changes text (its normalizer or'
+          ' pre-tokenizer drops or adds some); give a byte-level one'
+        )
     return tokenizer
 
 
@@ -301,10 +304,10 @@ def _n_text(spec: BPE | Unigram) -> int:
 
 def _beginning(texts: Iterable[str], size: int) -> Iterator[str]:
   for text in texts:
-    if size <= 0:
-      return
     yield text
     size -= len(text.encode('utf-8'))
+    if size <= 0:
+      return
 
 
 def _from_json(
