@@ -60,8 +60,9 @@ def masked_suffix(
 ) -> Batch:
   """The last `lengths` tokens masked but for the first `revealed` of them.
 
-  Weights are on what is masked, or only on the first of it. A document's
-  beginning within the suffix stays visible: segments tell it anyway.
+  Weights are on what is masked, or only on the first place after the revealed.
+  A document's beginning within the suffix stays visible, as segments tell it
+  anyway, and has no weight: with `first_only`, such a row may have none at all.
   """
   n = rows.shape[1]
   first = (n - lengths + revealed)[:, None]
