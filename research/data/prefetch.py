@@ -1,6 +1,6 @@
 """Prefetch: the next items of an iterator, made ahead by a thread."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 import queue
 import threading
 from typing import TypeVar
@@ -8,7 +8,7 @@ from typing import TypeVar
 T = TypeVar('T')
 
 
-def prefetch(items: Iterator[T], depth: int) -> Iterator[T]:
+def prefetch(items: Iterator[T], depth: int) -> Generator[T, None, None]:
   """The same items in the same order, up to `depth` of them ahead.
 
   An exception of `items` is raised where its item would have come. The thread
