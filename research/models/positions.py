@@ -192,21 +192,26 @@ def relative_buckets(
 ) -> Int[Array, '*b']:
   """T5's bucket of each distance, key index minus query index.
 
-  Half of the buckets are exact, the other half grow logarithmically up to
-  `max_distance` (Raffel et al. 2020, section 2.1; arithmetic in float32 as in
-  the authors' Mesh TensorFlow code). Bidirectionally, half of all buckets are
-  for keys after the query; else such keys share bucket 0.
+  Half of the buckets hold one distance each, the others grow logarithmically
+  up to `max_distance` (Raffel et al. 2020, section 2.1, and the authors' code).
+  Bidirectionally, half of all buckets are for keys after the query; else such
+  keys share bucket 0. Looked up in a table, so equal on every device.
   """
   offset = jnp.zeros_like(distance)
+  past = jnp.maximum(-distance, 0)
   if bidirectional:
     n_buckets //= 2
     offset = jnp.where(distance > 0, n_buckets, 0)
     past = jnp.abs(distance)
-  else:
-    past = jnp.maximum(-distance, 0)
+  table = jnp.asarray(_past_buckets(n_buckets, max_distance), distance.dtype)
+  return offset + table[jnp.minimum(past, max_distance)]
+
+
+def _past_buckets(n_buckets: int, max_distance: int) -> np.ndarray:
+  """The bucket of each distance from 0 to `max_distance`."""
+  distance = np.arange(max_distance + 1)
   exact = n_buckets // 2
-  ratio = jnp.maximum(past, 1).astype(jnp.float32) / exact
-  share = jnp.log(ratio) / math.log(max_distance / exact)
-  coarse = exact + (share * (n_buckets - exact)).astype(distance.dtype)
-  coarse = jnp.minimum(coarse, n_buckets - 1)
-  return offset + jnp.where(past < exact, past, coarse)
+  ratio = np.float32(np.maximum(distance, exact)) / np.float32(exact)
+  share = np.log(ratio) / np.float32(math.log(max_distance / exact))
+  coarse = exact + (share * (n_buckets - exact)).astype(np.int32)
+  return np.where(distance < exact, distance, np.minimum(coarse, n_buckets - 1))
