@@ -264,12 +264,22 @@ def _tokenizer(cfg: DataConfig, content: str, root: pathlib.Path) -> Tokenizer:
       for document in cfg.corpus.documents()
       if not in_validation(document.split_key, cfg.validation_share)
     )
-    (draft / 'model').write_bytes(spec.train(texts))
+    model = spec.train(texts)
+    (draft / 'model').write_bytes(model)
+    (draft / 'hash').write_text(hashlib.blake2b(model).hexdigest(), 'utf-8')
 
-  folder = cache.folder(
-    root / f'tokenizer-{key}', lambda path: (path / 'model').is_file(), write
-  )
+  folder = cache.folder(root / f'tokenizer-{key}', _model_is_whole, write)
   return spec.load((folder / 'model').read_bytes())
+
+
+def _model_is_whole(folder: pathlib.Path) -> bool:
+  try:
+    model = (folder / 'model').read_bytes()
+    return (folder / 'hash').read_bytes() == (
+      hashlib.blake2b(model).hexdigest().encode()
+    )
+  except OSError:
+    return False
 
 
 def _key(*parts) -> str:
