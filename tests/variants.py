@@ -1,6 +1,7 @@
 """Tiny transformers, one for each part, and batches that they can read."""
 
 import functools
+from typing import Any
 
 from flax import nnx
 import jax
@@ -75,7 +76,7 @@ def config(architecture: str, part: str = 'plain', **changes) -> ModelConfig:
   return ModelConfig(architecture=architecture, **fields)  # pyright: ignore[reportArgumentType]
 
 
-def build(cfg: ModelConfig, seed: int = 0):
+def build(cfg: ModelConfig, seed: int = 0) -> Any:
   """The model of `cfg`."""
   return transformer.build(cfg, nnx.Rngs(seed))
 
