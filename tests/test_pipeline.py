@@ -121,6 +121,14 @@ def test_each_epoch_reads_every_row_once(dataset):
   assert len(orders) == 5
 
 
+def test_each_step_and_seed_corrupts_anew(dataset):
+  """Or a second epoch would ask for what the first did."""
+  objectives = [SuffixPrediction(max_length=20)]
+  found = [read(dataset, objectives=objectives, seed=seed) for seed in (3, 4)]
+  asked = {x['weights'].tobytes() for steps in found for x, _ in steps}
+  assert len(asked) == 120
+
+
 def test_every_architecture_reads_the_same_rows(dataset):
   dataset = dataclasses.replace(dataset, mask_documents=False)
   rows = raw_rows(dataset)
