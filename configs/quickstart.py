@@ -103,7 +103,7 @@ def study() -> StudyConfig:
     title='Quickstart',
     question=(
       'How do bits per byte fall with compute for an encoder, a decoder and an'
-      ' encoder-decoder of 5 to 300 thousand parameters, and where is the best'
+      ' encoder-decoder of 5 to 230 thousand parameters, and where is the best'
       ' size at each budget?'
     ),
     designs=(
@@ -115,6 +115,7 @@ def study() -> StudyConfig:
     ),
     evaluation=Evaluation(window=SEQ_LEN),
     executor=Pool(),
+    flops_per_second=3e10,
   )
 
 

@@ -180,8 +180,8 @@ def minima(tables: Mapping[str, pd.DataFrame]) -> Table:
     ],
     groups=groups,
     note='N* counts all parameters. “Inside” means strictly between the '
-    'smallest and the largest size tried at that budget. The value at a '
-    'minimum that is not inside is an extrapolation.',
+    'smallest and the largest size tried at that budget; a minimum elsewhere '
+    'would be an extrapolation and is not shown.',
   )
 
 
@@ -190,8 +190,8 @@ def _minimum(row: Facts | None) -> list[str]:
     return ['–'] * 5
   return [
     style.short(row['best']),
-    style.short(row['params']),
-    number(row['loss']),
+    style.short(row['params']) if row['inside'] else '–',
+    number(row['loss']) if row['inside'] else '–',
     number(row['residual'], '.4f'),
     row['verdict'],
   ]
