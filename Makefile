@@ -32,7 +32,8 @@ slow: $(VENV)/.test
 
 # What another Python, JAX or Flax would break first.
 FAST = config provenance floors corpora recurrent language optimizers \
-  schedules sharding perplexity yardstick store
+  schedules sharding perplexity yardstick store positions attention flops \
+  checkpoints pipeline
 
 fast: $(VENV)/.test
 	$(PYTEST) -m 'not slow' $(FAST:%=tests/test_%.py)
