@@ -1,6 +1,7 @@
 """Every layout makes the same step, and runs share one program."""
 
 import functools
+import itertools
 import math
 
 from flax import nnx
@@ -14,7 +15,7 @@ import pytest
 from research.objectives.language import cross_entropy
 from research.sharding import Parallelism
 from research.train import step
-from research.train.optimizers import Adafactor, AdamW, Muon
+from research.train.optimizers import Adafactor, AdamW, Lion, Muon
 from research.train.schedules import Constant, Cosine
 
 V, D, F, H, L, B, T = 16, 8, 32, 4, 2, 16, 6
@@ -91,7 +92,7 @@ def batches(n, seed=0):
     }
 
 
-ADAFACTOR, MUON = Adafactor(min_size=4), Muon()
+LION, ADAFACTOR, MUON = Lion(), Adafactor(min_size=4), Muon()
 LAYOUTS = {
   'data': Parallelism(data=8),
   'fsdp': Parallelism(data=2, fsdp=4),
@@ -112,19 +113,28 @@ def found(layout, optimizer=ADAMW, accumulation=1):
   return np.array(losses), p.state(state)
 
 
+QUICK = [
+  ('one', ADAMW, 2),
+  ('data', ADAMW, 1),
+  ('fsdp', ADAMW, 2),
+  ('fsdp_tensor', ADAMW, 1),
+  ('fsdp_tensor', ADAMW, 2),
+  ('fsdp_tensor', ADAFACTOR, 1),
+  ('fsdp_tensor', MUON, 2),
+  ('pmap', ADAMW, 1),
+  ('pmap', ADAMW, 2),
+]
+EVERY = itertools.product(LAYOUTS, (ADAMW, LION, ADAFACTOR, MUON), (1, 2))
+LONG = [
+  pytest.param(*case, marks=pytest.mark.slow)
+  for case in EVERY
+  if case not in QUICK
+]
+
+
 @pytest.mark.parametrize(
   'layout, optimizer, accumulation',
-  [
-    ('one', ADAMW, 2),
-    ('data', ADAMW, 1),
-    ('fsdp', ADAMW, 2),
-    ('fsdp_tensor', ADAMW, 1),
-    ('fsdp_tensor', ADAMW, 2),
-    ('fsdp_tensor', ADAFACTOR, 1),
-    ('fsdp_tensor', MUON, 2),
-    ('pmap', ADAMW, 1),
-    ('pmap', ADAMW, 2),
-  ],
+  QUICK + LONG,
   ids=lambda x: x if isinstance(x, str | int) else type(x).__name__,
 )
 def test_every_layout_has_the_losses_of_one_device(

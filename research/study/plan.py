@@ -24,8 +24,6 @@ class IsoFlop:
     dials: The sizes.
     budgets: Model FLOPs of each curve.
     seeds: Each cell is repeated over these.
-    skip: Cells left out, as (dial, budget), where a budget would be too few
-      steps to train a size at all.
   """
 
   train: TrainConfig
