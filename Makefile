@@ -18,7 +18,8 @@ help:
 	@echo 'make study   trains the quickstart ladder and writes its report'
 	@echo 'make test    runs the tests; make slow, the long ones'
 	@echo 'make check   formats, lint and types, changing nothing'
-	@echo 'make lock    pins the newest versions in requirements/'
+	@echo 'make lock    pins what pyproject.toml names anew in requirements/;'
+	@echo '             with UPGRADE=--upgrade all of it at its newest'
 
 study: $(VENV)/.runtime
 	$(PYTHON) -m experiments.study --config=configs.quickstart:study \
@@ -68,7 +69,7 @@ endef
 
 # One file holds for every Python and platform, by markers. The others leave
 # out what the runtime has.
-COMPILE = build/uv/bin/uv pip compile pyproject.toml --quiet --upgrade \
+COMPILE = build/uv/bin/uv pip compile pyproject.toml --quiet $(UPGRADE) \
   --universal --python-version 3.11 \
   --generate-hashes --no-header --no-emit-index-url
 PINNED = $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' \
