@@ -129,23 +129,37 @@ def run(main: Callable[[Any], Any], default: str | None = None) -> None:
   """
   changes = {}
 
+  def split(argv):
+    rest, found = _split(argv)
+    changes.update(found)
+    return rest
+
+  _run(lambda: main(replace(load(_CONFIG.value or default), changes)), split)
+
+
+def command(main: Callable[[], None]) -> None:
+  """Calls `main()` for a command of flags without a config; ends as `run`."""
+  _run(main, list)
+
+
+# The command line.
+
+
+def _run(main: Callable[[], None], split: Callable[[list], list]) -> None:
+  """Calls `main` once absl has parsed the arguments that `split` leaves it."""
+
   def parse(argv):
     with _one_line():
-      rest, found = _split(argv)
-      changes.update(found)
-      rest = _parse_flags(rest)
+      rest = _parse_flags(split(argv))
     if flags.FLAGS['verbosity'].using_default_value:
       flags.FLAGS.verbosity = -1  # Warnings; absl would show Orbax's chatter.
     return rest
 
   def call(_):
     with _one_line():
-      main(replace(load(_CONFIG.value or default), changes))
+      main()
 
   app.run(call, flags_parser=parse)
-
-
-# The command line.
 
 
 @contextlib.contextmanager

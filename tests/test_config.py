@@ -528,3 +528,19 @@ def test_an_interrupt_ends_with_one_line(folder):
   process.send_signal(signal.SIGINT)
   assert process.communicate(timeout=60)[1] == 'error: interrupted\n'
   assert process.returncode == 130
+
+
+def test_a_command_without_a_config_ends_as_one_with_does(folder):
+  bare = textwrap.dedent(PROGRAM).replace(
+    "config.run(main, default='values:small')",
+    "config.command(lambda: main(config.load('values:' + MODE.value)))",
+  )
+  (folder / 'bare.py').write_text(bare)
+  message = "error: --config=values:plan: no function 'plan'; "
+  status, out, err = outcome(folder, '--mode=plan', program='bare')
+  assert (status, out) == (2, '') and err.startswith(message)
+  status, _, err = outcome(folder, '--config.fail=wait', program='bare')
+  assert (status, err) == (
+    2,
+    "error: unknown flag --config.fail; did you mean 'config'?\n",
+  )
