@@ -72,7 +72,8 @@ def module(n_kv_heads: int) -> Attention:
     n_heads=4,
     n_kv_heads=n_kv_heads,
     d_head=2,
-    bias=True,
+    qkv_bias=True,
+    out_bias=True,
     scale=0.5,
   )
   return Attention(spec, nnx.Rngs(0))
@@ -138,7 +139,8 @@ def test_scores_too_large_for_exp_are_averaged_all_the_same():
 
 @pytest.mark.parametrize('causal', [True, False])
 @pytest.mark.parametrize('prefixed', [True, False])
-def test_a_query_sees_what_the_rules_say(causal, prefixed):
+@pytest.mark.parametrize('window', [None, 1, 3])
+def test_a_query_sees_what_the_rules_say(causal, prefixed, window):
   rng = np.random.default_rng(0)
   segments = rng.integers(0, 3, (4, 6))
   prefix = rng.random((4, 6)) < 0.4
@@ -147,12 +149,40 @@ def test_a_query_sees_what_the_rules_say(causal, prefixed):
     jnp.asarray(segments),
     causal=causal,
     prefix=jnp.asarray(prefix) if prefixed else None,
+    window=window,
   )
   for b, t, s in np.ndindex(4, 6, 6):
     expected = segments[b, t] == segments[b, s] != 0
-    if causal and s > t and not (prefixed and prefix[b, s]):
+    near = s <= t and (window is None or s > t - window)
+    if causal and not near and not (prefixed and prefix[b, s]):
       expected = False
     assert mask[b, t, s] == expected
+
+
+def test_clipped_projections_are_those_of_clipped_products():
+  rng = nnx.Rngs(0)
+  spec = parts.Attention(
+    d_model=6,
+    n_heads=2,
+    n_kv_heads=1,
+    d_head=3,
+    qkv_bias=False,
+    out_bias=False,
+    scale=0.5,
+    clip=0.4,
+  )
+  attention = Attention(spec, rng)
+  x, mask = normal(2, 5, 6), np.ones((1, 5, 5), bool)
+  q, k, v = (
+    np.einsum('btd,dnh->btnh', x, np.asarray(w[...])).clip(-0.4, 0.4)
+    for w in (attention.query, attention.key, attention.value)
+  )
+  assert (abs(q) == 0.4).mean() > 0.3
+  mask = np.tile(mask, (2, 1, 1))
+  y, _ = reference(q, k, v, mask, 0.5, np.zeros((2, 5, 5)))
+  expected = np.einsum('btnh,nhd->btd', y, np.asarray(attention.out[...]))
+  ours, _ = attention(jnp.asarray(x), jnp.asarray(x), jnp.asarray(mask))
+  np.testing.assert_allclose(ours, expected, atol=2e-6)
 
 
 def test_dropped_weights_keep_their_mean():

@@ -14,6 +14,10 @@ from research.objectives.language import cross_entropy
 BLOCKS = (
   'plain',
   'post',
+  'post_and_last',
+  'pre_normed',
+  'no_final_norm',
+  'narrow_table',
   'parallel',
   'parallel_shared',
   'gated_bias',

@@ -34,7 +34,8 @@ def test_non_embedding_parameters_leave_out_tables_and_head(architecture, part):
     for name in ('stack', 'encoder', 'decoder')
     if hasattr(model, name)
   ]
-  tables = size(model.embedding) + sum(size(s.position) for s in stacks)
+  tables = size(model.embedding.table) + size(model.embedding.types)
+  tables += sum(size(s.position) for s in stacks)
   head = size(model.head.weight) + size(model.head.bias)
   assert cfg.n_params_non_embedding == size(model) - tables - head
 
@@ -131,6 +132,9 @@ def test_every_parameter_names_its_dimensions(architecture, part):
     ({'d_head': 0}, 'd_head=0'),
     ({'d_ff': 0}, 'd_ff=0'),
     ({'unroll': 0}, 'unroll=0'),
+    ({'window': 0}, 'window=0'),
+    ({'d_embedding': 0}, 'd_embedding=0'),
+    ({'attention_clip': 0.0}, 'attention_clip=0.0'),
     ({'dropout': 1.0}, 'dropout=1.0'),
     ({'dropout': -0.1}, 'dropout=-0.1'),
     ({'target_len': 4}, 'target_len=4'),
@@ -140,6 +144,11 @@ def test_every_parameter_names_its_dimensions(architecture, part):
 def test_what_cannot_be_built_is_refused_by_field_and_value(changes, message):
   with pytest.raises(BadInput, match=message):
     variants.config('decoder', **changes)
+
+
+def test_an_encoder_has_no_window():
+  with pytest.raises(BadInput, match='window=4'):
+    variants.config('encoder', window=4)
 
 
 @pytest.mark.parametrize('name', ['target_len', 'n_decoder_layers'])

@@ -2,6 +2,7 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -81,12 +82,38 @@ def test_the_slopes_of_twelve_heads_add_every_second_of_sixteen():
 
 
 def test_alibi_falls_linearly_with_distance():
-  bias = positions.ALiBi(8).bias(jnp.arange(6), jnp.arange(6))
+  bias = positions.ALiBi(parts.ALiBi(), 8).bias(jnp.arange(6), jnp.arange(6))
   assert bias is not None and bias.shape == (8, 6, 6)
   for head in range(8):
     for q in range(6):
       for k in range(6):
         assert bias[head, q, k] == -abs(q - k) / 2 ** (head + 1)
+
+
+def test_a_larger_last_exponent_makes_gentler_slopes():
+  slopes = positions.alibi_slopes(4, max_exponent=16)
+  np.testing.assert_array_equal(slopes, 2.0 ** -np.array([4, 8, 12, 16]))
+
+
+def test_rounded_alibi_has_the_bits_of_bfloat16_and_its_scale():
+  """As tiiuae's code: slopes and their products with positions in bfloat16."""
+  module = positions.ALiBi(parts.ALiBi(scale=0.25, rounded=True), 12)
+  index = jnp.arange(300)
+  bias = np.asarray(jax.jit(module.bias)(index, index))
+  slopes = positions.alibi_slopes(12).astype(jnp.bfloat16)
+  steps = (slopes[:, None] * np.arange(300).astype(jnp.bfloat16)).astype(float)
+  for query in 0, 7, 299:
+    past = bias[:, query, : query + 1]
+    expected = steps[:, : query + 1] - steps[:, query, None]
+    np.testing.assert_array_equal(past, 0.25 * expected)
+
+
+def test_stretched_rotation_turns_by_the_position_s_share():
+  x = np.random.default_rng(0).normal(size=(1, 4, 2, 8)).astype(np.float32)
+  spec = parts.Rotary(stretch=4.0)
+  angles = positions.Rotary(spec, 8).rotation(jnp.arange(0, 16, 4)[None])
+  ours = positions.rotate(jnp.asarray(x), angles)
+  np.testing.assert_allclose(ours, rotated(x, np.arange(4)[None]), atol=1e-6)
 
 
 def test_sinusoids_are_the_closed_form():

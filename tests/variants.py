@@ -25,6 +25,9 @@ PARTS = {
   'layer_norm': {'norm': LayerNorm()},
   'layer_norm_without_bias': {'norm': LayerNorm(bias=False)},
   'post': {'residual': 'post'},
+  'post_and_last': {'residual': 'post', 'final_norm': True},
+  'pre_normed': {'residual': 'pre_normed'},
+  'no_final_norm': {'final_norm': False},
   'parallel': {'residual': 'parallel'},
   'parallel_shared': {'residual': 'parallel_shared'},
   'no_position': {'position': NoPosition()},
@@ -32,6 +35,7 @@ PARTS = {
   'learned': {'position': Learned()},
   'half_rotary': {'position': Rotary(fraction=0.5)},
   'alibi': {'position': ALiBi()},
+  'rounded_alibi': {'position': ALiBi(scale=0.5, rounded=True)},
   'buckets': {'position': RelativeBuckets(n_buckets=8, max_distance=16)},
   'gelu': {'activation': 'gelu'},
   'relu': {'activation': 'relu'},
@@ -39,6 +43,12 @@ PARTS = {
   'relu2': {'activation': 'relu2'},
   'gated': {'gated': True},
   'bias': {'bias': True},
+  'qkv_bias': {'qkv_bias': True},
+  'mlp_bias': {'mlp_bias': True},
+  'no_out_bias': {'bias': True, 'out_bias': False},
+  'clipped': {'attention_clip': 0.5},
+  'narrow_table': {'d_embedding': 6},
+  'narrow_untied': {'d_embedding': 6, 'tied_head': False},
   'gated_bias': {'gated': True, 'bias': True},
   'untied': {'tied_head': False},
   'head_bias': {'head_bias': True},
@@ -53,6 +63,7 @@ PARTS = {
   'scaled': {'attention_scale': 1.0, 'logit_scale': 0.25},
 }
 SIDES = {
+  'window': {'window': 3},
   'n_decoder_layers': {'n_decoder_layers': 3},
   'target_len': {'target_len': 5, 'position': Learned()},
   'both': {'n_decoder_layers': 1, 'target_len': 11, 'residual': 'parallel'},
@@ -60,6 +71,7 @@ SIDES = {
 CASES = [
   *((architecture, part) for architecture in ARCHITECTURES for part in PARTS),
   *(('encoder_decoder', part) for part in SIDES),
+  ('decoder', 'window'),
 ]
 
 

@@ -23,18 +23,22 @@ def visible(
   *,
   causal: bool = False,
   prefix: Bool[Array, 'b s'] | None = None,
+  window: int | None = None,
 ) -> Bool[Array, 'b t s']:
   """Which keys a query may look at.
 
   Those of its own segment, where 0 is padding that neither sees nor is seen;
-  if causal, of these only keys no later in the array, or in the prefix.
+  if causal, of these only keys no later in the array and, with a window, less
+  than `window` before; or keys in the prefix.
   """
   same = query_segments[:, :, None] == key_segments[:, None, :]
   mask = same & (key_segments != 0)[:, None, :]
   if not causal:
     return mask
   t, s = mask.shape[1:]
-  past = (jnp.arange(t)[:, None] >= jnp.arange(s)[None, :])[None]
+  distance = (jnp.arange(t)[:, None] - jnp.arange(s)[None, :])[None]
+  past = distance >= 0
+  past = past if window is None else past & (distance < window)
   return mask & (past if prefix is None else past | prefix[:, None, :])
 
 
@@ -122,10 +126,10 @@ class Attention(nnx.Module):
     self.value = weight(rngs, (d, k, h), keys, std=d**-0.5)
     std = (n * h) ** -0.5 * output_scale
     self.out = weight(rngs, (n, h, d), ('heads', 'head', 'embed'), std=std)
-    self.query_bias = zeros(n * h, 'heads') if spec.bias else None
-    self.key_bias = zeros(k * h, 'kv_heads') if spec.bias else None
-    self.value_bias = zeros(k * h, 'kv_heads') if spec.bias else None
-    self.out_bias = zeros(d, 'embed') if spec.bias else None
+    self.query_bias = zeros(n * h, 'heads') if spec.qkv_bias else None
+    self.key_bias = zeros(k * h, 'kv_heads') if spec.qkv_bias else None
+    self.value_bias = zeros(k * h, 'kv_heads') if spec.qkv_bias else None
+    self.out_bias = zeros(d, 'embed') if spec.out_bias else None
 
   def __call__(
     self,
@@ -146,6 +150,8 @@ class Attention(nnx.Module):
     q = affine(x, self.query, self.query_bias)
     k = affine(memory, self.key, self.key_bias)
     v = affine(memory, self.value, self.value_bias)
+    if (clip := self.spec.clip) is not None:
+      q, k, v = (jnp.clip(x, -clip, clip) for x in (q, k, v))
     if angles is not None:
       q, k = positions.rotate(q, angles), positions.rotate(k, angles)
     y, weights = attend(

@@ -46,6 +46,8 @@ class ModelConfig:
     seq_len: Longest input, in tokens, of an encoder or of a decoder alone.
     target_len: Longest decoder side of an encoder-decoder; None: `seq_len`.
     d_model: Width of the residual stream.
+    d_embedding: Width of the table, with a matrix from it to `d_model` and one
+      back before the logits (OPT-350m); None: `d_model`, and no matrices.
     n_layers: Blocks of an encoder or of a decoder alone.
     n_decoder_layers: Decoder blocks of an encoder-decoder; None: `n_layers`.
     n_heads: Query heads.
@@ -54,13 +56,18 @@ class ModelConfig:
     d_ff: Width of the MLP; None: 4 d_model, or 8/3 d_model (rounded up to a
       multiple of 8) if gated.
     norm: LayerNorm or RMSNorm.
-    residual: Norm before each sublayer (and once at the end), after each sum
-      (and none at the end), or parallel sublayers, each with its own norm
-      (GPT-NeoX) or sharing one (GPT-J, PaLM).
+    residual: Norm before each sublayer, which is added to the stream or to
+      the normed stream (`pre_normed`: an option of BLOOM); norm after each
+      sum; or parallel sublayers, each with its own norm (GPT-NeoX) or sharing
+      one (GPT-J, PaLM).
+    final_norm: Whether a norm ends each stack; None: unless residual is post.
     position: How order is told.
     activation: Elementwise function of the MLP (`gelu` is the exact, erf one).
     gated: Whether the MLP is a gated linear unit.
     bias: Whether the matrices of the blocks have biases.
+    qkv_bias: Whether those of queries, keys and values do; None: as `bias`.
+    out_bias: Whether attention's output matrix does; None: as `bias`.
+    mlp_bias: Whether those of the MLP do; None: as `bias`.
     tied_head: Whether the output matrix is the embedding table.
     head_bias: Whether the logits have a bias.
     head_transform: Whether the head begins with BERT's dense layer, activation
@@ -68,6 +75,9 @@ class ModelConfig:
     embedding_norm: Whether embeddings are normalised (BERT, BLOOM).
     n_token_types: Rows of a token-type table (BERT's segments); 0: no table.
     attention_scale: Factor on the scores; None: d_head^-0.5 (T5: 1).
+    attention_clip: Largest magnitude of queries, keys and values (MPT).
+    window: Tokens that a token of a causal stack sees, itself included
+      (Mistral); None: all before it.
     embedding_scale: Factor on token embeddings; None: 1, but d_model^0.5 with
       sinusoidal positions (Vaswani et al. 2017, section 3.4).
     logit_scale: Factor on the logits (T5 with a tied head: d_model^-0.5).
@@ -83,6 +93,7 @@ class ModelConfig:
   seq_len: int = 128
   target_len: int | None = None
   d_model: int = 64
+  d_embedding: int | None = None
   n_layers: int = 2
   n_decoder_layers: int | None = None
   n_heads: int = 4
@@ -91,16 +102,22 @@ class ModelConfig:
   d_ff: int | None = None
   norm: parts.Norm = RMSNorm()
   residual: parts.Residual = 'pre'
+  final_norm: bool | None = None
   position: parts.Position = Rotary()
   activation: parts.Activation = 'gelu_tanh'
   gated: bool = False
   bias: bool = False
+  qkv_bias: bool | None = None
+  out_bias: bool | None = None
+  mlp_bias: bool | None = None
   tied_head: bool = True
   head_bias: bool = False
   head_transform: bool = False
   embedding_norm: bool = False
   n_token_types: int = 0
   attention_scale: float | None = None
+  attention_clip: float | None = None
+  window: int | None = None
   embedding_scale: float | None = None
   logit_scale: float = 1.0
   dropout: float = 0.0
@@ -122,8 +139,10 @@ class ModelConfig:
       n_heads=self.n_heads,
       n_kv_heads=self.n_kv_heads or self.n_heads,
       d_head=d_head,
-      bias=self.bias,
+      qkv_bias=self.bias if self.qkv_bias is None else self.qkv_bias,
+      out_bias=self.bias if self.out_bias is None else self.out_bias,
       scale=d_head**-0.5 if scale is None else scale,
+      clip=self.attention_clip,
     )
 
   @property
@@ -135,7 +154,7 @@ class ModelConfig:
       d_ff=self.d_ff or derived,
       activation=self.activation,
       gated=self.gated,
-      bias=self.bias,
+      bias=self.bias if self.mlp_bias is None else self.mlp_bias,
     )
 
   @property
@@ -160,23 +179,25 @@ class ModelConfig:
   @property
   def n_params(self) -> int:
     """All parameters."""
-    tables = (self.vocab_size + self.n_token_types) * self.d_model
+    width = self.d_embedding or self.d_model
+    tables = self.vocab_size * width + self.n_token_types * self.d_model
     positions = sum(stack.n_position_params for stack in self.stacks)
     head = self.head_bias * self.vocab_size
-    head += (not self.tied_head) * self.d_model * self.vocab_size
+    head += (not self.tied_head) * width * self.vocab_size
     return self.n_params_non_embedding + tables + positions + head
 
   @property
   def n_params_non_embedding(self) -> int:
     """Without the tables of tokens, positions and types, and without the head.
 
-    BERT's head transform counts; an untied output matrix, the bias of the
+    BERT's head transform and OPT's matrices to and from a narrower table
+    count; an untied output matrix, the bias of the
     logits and T5's table of relative positions do not.
     """
     n = sum(stack.n_params for stack in self.stacks)
     if self.head_transform:
       n += self.d_model * (self.d_model + 1) + self.norm.n_params(self.d_model)
-    return n
+    return n + 2 * self.d_model * (self.d_embedding or 0)
 
   def forward_flops(
     self, source_len: int | None = None, target_len: int | None = None
@@ -193,8 +214,11 @@ class ModelConfig:
       stack.n_layers * stack.block_flops(*length)
       for stack, length in zip(self.stacks, lengths, strict=True)
     )
-    width = self.vocab_size + self.head_transform * self.d_model
-    return blocks + 2 * lengths[-1][0] * self.d_model * width
+    narrow, target = self.d_embedding or 0, lengths[-1][0]
+    read = 2 * sum(length for length, _ in lengths) * narrow * self.d_model
+    head = (narrow or self.d_model) * self.vocab_size + narrow * self.d_model
+    head += self.head_transform * self.d_model**2
+    return blocks + read + 2 * target * head
 
   def train_flops(
     self, source_len: int | None = None, target_len: int | None = None
@@ -250,13 +274,19 @@ class StackShape:
     return 2 + self.cross
 
   @property
+  def final_norm(self) -> bool:
+    """Whether a norm follows the last block."""
+    wished = self.config.final_norm
+    return self.config.residual != 'post' if wished is None else wished
+
+  @property
   def n_params(self) -> int:
     """Blocks and norms; positions apart."""
     cfg = self.config
     block = (1 + self.cross) * cfg.attention.n_params + cfg.mlp.n_params
     shared = cfg.residual == 'parallel_shared'
     norms = self.n_layers * (1 if shared else self.n_sublayers)
-    norms += cfg.embedding_norm + (cfg.residual != 'post')
+    norms += cfg.embedding_norm + self.final_norm
     return self.n_layers * block + norms * cfg.norm.n_params(cfg.d_model)
 
   @property
@@ -300,10 +330,11 @@ def _check_sizes(cfg: ModelConfig) -> None:
     if getattr(cfg, name) < least:
       raise BadInput(f'{name}={getattr(cfg, name)}: choose at least {least}')
   optional = 'target_len', 'n_decoder_layers', 'n_kv_heads', 'd_head', 'd_ff'
+  optional += 'd_embedding', 'window'
   for name in optional:
     value = getattr(cfg, name)
     if value is not None and value < 1:
-      raise BadInput(f'{name}={value}: choose at least 1, or none to derive it')
+      raise BadInput(f'{name}={value}: choose at least 1, or none')
   if cfg.d_head is None and cfg.d_model % cfg.n_heads:
     raise BadInput(
       f'n_heads={cfg.n_heads}: must divide d_model={cfg.d_model}, or set d_head'
@@ -311,6 +342,10 @@ def _check_sizes(cfg: ModelConfig) -> None:
   if cfg.n_kv_heads is not None and cfg.n_heads % cfg.n_kv_heads:
     raise BadInput(
       f'n_kv_heads={cfg.n_kv_heads}: must divide n_heads={cfg.n_heads}'
+    )
+  if cfg.attention_clip is not None and cfg.attention_clip <= 0:
+    raise BadInput(
+      f'attention_clip={cfg.attention_clip}: choose a positive number, or none'
     )
   if not 0 <= cfg.dropout < 1:
     raise BadInput(f'dropout={cfg.dropout}: choose a rate in [0, 1)')
@@ -327,6 +362,8 @@ def _check_parts(cfg: ModelConfig) -> None:
     raise BadInput(
       f'd_model={cfg.d_model}: sinusoidal positions need an even width'
     )
+  if cfg.window is not None and cfg.architecture == 'encoder':
+    raise BadInput(f'window={cfg.window}: an encoder has none; leave it none')
   if cfg.architecture != 'encoder_decoder':
     for name in 'target_len', 'n_decoder_layers':
       if getattr(cfg, name) is not None:

@@ -45,7 +45,9 @@ class Decoder(nnx.Module):
       None if name not in batch else jnp.asarray(batch[name])
       for name in ('prefix', 'token_types')
     )
-    mask = visible(segments, segments, causal=True, prefix=prefix)
+    mask = visible(
+      segments, segments, causal=True, prefix=prefix, window=self.cfg.window
+    )
     x = self.embedding(tokens, types)
     x, weights = self.stack(
       x, mask, positions, key=key, attention_weights=attention_weights

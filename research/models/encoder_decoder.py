@@ -58,7 +58,12 @@ class EncoderDecoder(nnx.Module):
     )
     x, written = self.decoder(
       self.embedding(targets),
-      visible(target_segments, target_segments, causal=True),
+      visible(
+        target_segments,
+        target_segments,
+        causal=True,
+        window=self.cfg.window,
+      ),
       target_positions,
       memory=memory,
       memory_mask=visible(target_segments, segments),

@@ -15,7 +15,13 @@ class Embedding(nnx.Module):
   def __init__(self, cfg: ModelConfig, rngs: nnx.Rngs):
     self.cfg = cfg
     d, v, types = cfg.d_model, cfg.vocab_size, cfg.n_token_types
-    self.table = weight(rngs, (v, d), ('vocab', 'embed'), std=EMBEDDING_STD)
+    e = cfg.d_embedding or d
+    self.table = weight(rngs, (v, e), ('vocab', 'embed'), std=EMBEDDING_STD)
+    self.widen = (
+      weight(rngs, (e, d), ('mlp', 'embed'), std=e**-0.5)
+      if cfg.d_embedding
+      else None
+    )
     self.types = (
       weight(rngs, (types, d), ('position', 'embed'), std=EMBEDDING_STD)
       if types
@@ -33,6 +39,7 @@ class Embedding(nnx.Module):
       sinusoidal = isinstance(self.cfg.position, Sinusoidal)
       scale = self.cfg.d_model**0.5 if sinusoidal else 1.0
     x = self.table[...][tokens] * scale
+    x = x if self.widen is None else layers.linear(x, self.widen[...])
     if self.types is not None:
       types = jnp.zeros_like(tokens) if types is None else types
       x = x + self.types[...][types]
@@ -60,20 +67,27 @@ class VocabularyHead(nnx.Module):
   def __init__(self, cfg: ModelConfig, rngs: nnx.Rngs):
     self.cfg = cfg
     d, v = cfg.d_model, cfg.vocab_size
+    e = cfg.d_embedding or d
     self.transform = Transform(cfg, rngs) if cfg.head_transform else None
+    self.narrow = (
+      weight(rngs, (d, e), ('embed', 'mlp'), std=d**-0.5)
+      if cfg.d_embedding
+      else None
+    )
     self.weight = (
       None
       if cfg.tied_head
-      else weight(rngs, (d, v), ('embed', 'vocab'), std=EMBEDDING_STD)
+      else weight(rngs, (e, v), ('embed', 'vocab'), std=EMBEDDING_STD)
     )
     self.bias = zeros(v, 'vocab') if cfg.head_bias else None
 
   def __call__(
-    self, x: Float[Array, 'b t d'], table: Float[Array, 'v d']
+    self, x: Float[Array, 'b t d'], table: Float[Array, 'v e']
   ) -> Float[Array, 'b t v']:
     """Logits in float32; a tied head multiplies by the embedding `table`."""
     if self.transform is not None:
       x = self.transform(x)
+    x = x if self.narrow is None else layers.linear(x, self.narrow[...])
     w = table.T if self.weight is None else self.weight[...]
     if self.cfg.logit_scale != 1:
       x = x * self.cfg.logit_scale

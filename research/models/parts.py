@@ -14,7 +14,7 @@ from typing import Literal
 from research.config import BadInput
 
 Activation = Literal['gelu', 'gelu_tanh', 'relu', 'silu', 'relu2']
-Residual = Literal['pre', 'post', 'parallel', 'parallel_shared']
+Residual = Literal['pre', 'pre_normed', 'post', 'parallel', 'parallel_shared']
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,15 +87,22 @@ class Rotary:
   Attributes:
     fraction: Share of each head's dimensions that are rotated.
     base: The longest wavelength is about 2π·base.
+    stretch: Divides positions, for contexts longer than the model was first
+      trained on (Chen et al. 2023).
   """
 
   fraction: float = 1.0
   base: float = 10_000.0
+  stretch: float = 1.0
 
   def __post_init__(self):
     if not 0 < self.fraction <= 1:
       raise BadInput(
         f'position.fraction={self.fraction}: choose a share in (0, 1]'
+      )
+    if self.stretch <= 0:
+      raise BadInput(
+        f'position.stretch={self.stretch}: choose a positive number'
       )
 
   def n_rotated(self, d_head: int) -> int:
@@ -108,7 +115,25 @@ class Rotary:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ALiBi:
-  """A penalty on scores, linear in distance (Press et al. 2022)."""
+  """A penalty on scores, linear in distance (Press et al. 2022).
+
+  Attributes:
+    max_exponent: The last of n heads has slope 2^-max_exponent, where n is a
+      power of two (MPT's storywriter: 16).
+    scale: Factor on the penalty (Falcon: d_head^-0.5).
+    rounded: Whether slopes and their products with each position have the
+      eight bits of bfloat16, as in Falcon: then far positions share a penalty.
+  """
+
+  max_exponent: float = 8.0
+  scale: float = 1.0
+  rounded: bool = False
+
+  def __post_init__(self):
+    if self.max_exponent <= 0:
+      raise BadInput(
+        f'position.max_exponent={self.max_exponent}: choose a positive number'
+      )
 
   def n_params(self, length: int, d_model: int, n_heads: int) -> int:
     return 0
@@ -156,23 +181,28 @@ class Attention:
     n_heads: Query heads, n.
     n_kv_heads: Key and value heads, k; divides n.
     d_head: Width of a head.
-    bias: Whether the four projections have biases.
+    qkv_bias: Whether queries, keys and values have biases.
+    out_bias: Whether the output projection has one.
     scale: Factor on the scores.
+    clip: Largest magnitude of queries, keys and values; None: no limit.
   """
 
   d_model: int
   n_heads: int
   n_kv_heads: int
   d_head: int
-  bias: bool
+  qkv_bias: bool
+  out_bias: bool
   scale: float
+  clip: float | None = None
 
   @property
   def n_params(self) -> int:
     queries = self.n_heads * self.d_head
     keys = self.n_kv_heads * self.d_head
     matrices = 2 * self.d_model * (queries + keys)
-    return matrices + self.bias * (queries + 2 * keys + self.d_model)
+    biases = self.qkv_bias * (queries + 2 * keys)
+    return matrices + biases + self.out_bias * self.d_model
 
   def flops(self, length: int, memory_length: int) -> int:
     """Of `length` queries that look at `memory_length` keys, none skipped."""

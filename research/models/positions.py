@@ -9,6 +9,7 @@ which within a packed document are the same.
 import math
 
 from flax import nnx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 import numpy as np
@@ -73,25 +74,40 @@ class Rotary(NoPosition):
   """Turns pairs of each head's dimensions by an angle that grows with t."""
 
   def __init__(self, spec: parts.Rotary, d_head: int):
-    self.base = spec.base
+    self.base, self.stretch = spec.base, spec.stretch
     self.n_rotated = spec.n_rotated(d_head)
 
   def rotation(self, positions):
     n = self.n_rotated
     frequency = self.base ** -(np.arange(0, n, 2, dtype=np.float32) / n)
-    return positions[..., None] * jnp.asarray(frequency, jnp.float32)
+    return positions[..., None] * jnp.asarray(
+      frequency / self.stretch, jnp.float32
+    )
 
 
 class ALiBi(NoPosition):
   """A penalty on the scores, linear in distance."""
 
-  def __init__(self, n_heads: int):
-    self.n_heads = n_heads
+  def __init__(self, spec: parts.ALiBi, n_heads: int):
+    self.spec, self.n_heads = spec, n_heads
 
   def bias(self, query, key):
-    distance = jnp.abs(query[:, None] - key[None, :])
-    slopes = jnp.asarray(alibi_slopes(self.n_heads), jnp.float32)
-    return -slopes[:, None, None] * distance
+    spec = self.spec
+    slopes = alibi_slopes(self.n_heads, spec.max_exponent)
+    slopes = jnp.asarray(slopes, jnp.float32)[:, None, None]
+    if not spec.rounded:
+      return -spec.scale * slopes * jnp.abs(query[:, None] - key[None, :])
+    # Falcon adds slope·key alone: softmax does not feel what all keys share.
+    at_query, at_key = (
+      _rounded(_rounded(slopes) * _rounded(index.astype(jnp.float32)))
+      for index in (query[:, None], key[None, :])
+    )
+    return -spec.scale * jnp.abs(at_query - at_key)
+
+
+def _rounded(x: Float[Array, '*b']) -> Float[Array, '*b']:
+  """`x` to the eight bits of bfloat16; a compiler may drop a cast there."""
+  return jax.lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7)
 
 
 class RelativeBuckets(NoPosition):
@@ -134,8 +150,8 @@ def build(shape: StackShape, rngs: nnx.Rngs) -> NoPosition:
       return Learned(shape.length, cfg.d_model, rngs)
     case parts.Rotary() as spec:
       return Rotary(spec, cfg.attention.d_head)
-    case parts.ALiBi():
-      return ALiBi(cfg.n_heads)
+    case parts.ALiBi() as spec:
+      return ALiBi(spec, cfg.n_heads)
     case parts.RelativeBuckets() as spec:
       return RelativeBuckets(spec, cfg.n_heads, shape.causal, rngs)
 
@@ -170,16 +186,17 @@ def rotate(
   return jnp.concatenate([*(p.astype(x.dtype) for p in turned), rest], axis=-1)
 
 
-def alibi_slopes(n_heads: int) -> np.ndarray:
+def alibi_slopes(n_heads: int, max_exponent: float = 8.0) -> np.ndarray:
   """The slopes of Press et al. (2022), section 3, float64 [n_heads].
 
-  For n a power of two: 2^(-8i/n), i = 1…n. Otherwise, as in the authors' code,
-  those of the next lower power of two, then every second one of the next
-  higher.
+  For n a power of two: 2^(-max_exponent·i/n), i = 1…n. Otherwise, as in the
+  authors' code, those of the next lower power of two, then every second one of
+  the next higher.
   """
   lower = 2 ** math.floor(math.log2(n_heads))
-  slopes = 2.0 ** (-8 * np.arange(1, lower + 1) / lower)
-  between = 2.0 ** (-4 * np.arange(1, 2 * lower + 1, 2) / lower)
+  slopes = 2.0 ** (-max_exponent * np.arange(1, lower + 1) / lower)
+  odd = np.arange(1, 2 * lower + 1, 2)
+  between = 2.0 ** (-max_exponent / 2 * odd / lower)
   return np.concatenate([slopes, between])[:n_heads]
 
 

@@ -97,6 +97,13 @@ def _pre(x, branches):
   return x
 
 
+def _pre_normed(x, branches):
+  for branch, norm in branches:
+    x = norm(x)
+    x = x + branch(x)
+  return x
+
+
 def _post(x, branches):
   for branch, norm in branches:
     x = norm(x + branch(x))
@@ -114,6 +121,7 @@ def _parallel_shared(x, branches):
 
 _RESIDUALS = {
   'pre': _pre,
+  'pre_normed': _pre_normed,
   'post': _post,
   'parallel': _parallel,
   'parallel_shared': _parallel_shared,
@@ -138,9 +146,7 @@ class Stack(nnx.Module):
     self.blocks = _name_layers(
       jax.vmap(lambda key: Block(shape, nnx.Rngs(key)))(keys)
     )
-    self.norm = (
-      None if cfg.residual == 'post' else layers.norm(cfg.norm, cfg.d_model)
-    )
+    self.norm = layers.norm(cfg.norm, cfg.d_model) if shape.final_norm else None
 
   def __call__(
     self,
