@@ -1,0 +1,209 @@
+"""Law: what every scaling law says of itself, and how curves are solved."""
+
+import abc
+import dataclasses
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from research.scaling import descent
+from research.scaling.certificate import Certificate, certify
+from research.scaling.cost import Cost
+from research.scaling.points import Points
+
+Named = dict[str, np.ndarray]
+"""Parameters or exponents by name, one value a fit, [fits]."""
+
+
+class Solution(NamedTuple):
+  """A law fitted to points once.
+
+  Attributes:
+    theta: Coordinates of the best minimum, [coordinates].
+    value: The objective there.
+    certificate: Why it can be trusted, or why not.
+  """
+
+  theta: np.ndarray
+  value: float
+  certificate: Certificate
+
+
+class Law(abc.ABC):
+  """A formula that can be fitted to points and asked for others.
+
+  Coordinates `theta`, [fits, coordinates], are what is solved for; parameters
+  are what the paper prints. All functions take many fits at once.
+
+  Attributes:
+    name: What `--law` calls it.
+    columns: Columns of `Points` that it needs.
+  """
+
+  name: ClassVar[str]
+  columns: ClassVar[tuple[str, ...]] = ('params', 'tokens')
+
+  @property
+  @abc.abstractmethod
+  def objective(self) -> descent.Objective:
+    """What is minimised."""
+
+  @property
+  @abc.abstractmethod
+  def least(self) -> int:
+    """The number of different points that it needs."""
+
+  @abc.abstractmethod
+  def solve(self, points: Points, starts: int, seed: int) -> Solution:
+    """The best fit, with its certificate."""
+
+  @abc.abstractmethod
+  def again(
+    self,
+    points: Points,
+    theta: np.ndarray,
+    loss: np.ndarray,
+    weight: np.ndarray,
+  ) -> np.ndarray:
+    """Fits of other losses at the same points, warm from `theta`.
+
+    Args:
+      points: Where; [n].
+      theta: The fit of the points' own losses, [coordinates].
+      loss: Losses of each fit, [fits, n].
+      weight: Weights of each fit, [fits, n].
+
+    Returns:
+      Coordinates, [fits, coordinates]; NaN where there is no fit.
+    """
+
+  @abc.abstractmethod
+  def parameters(self, theta: np.ndarray) -> Named:
+    """The parameters that the paper prints."""
+
+  @abc.abstractmethod
+  def loss(self, theta: np.ndarray, points: Points) -> np.ndarray:
+    """The law's loss, [fits, n]."""
+
+  def fitted(self, theta: np.ndarray, points: Points) -> np.ndarray:
+    """The loss that the fit gives its own points, [n]; NaN where none."""
+    return self.loss(theta[None], points)[0]
+
+  def exponents(self, theta: np.ndarray, cost: Cost) -> Named:
+    """`a` and `b` of N* ∝ C^a, D* ∝ C^b; empty where the law has none."""
+    del theta, cost
+    return {}
+
+  def optimum(
+    self, theta: np.ndarray, compute: np.ndarray, cost: Cost
+  ) -> tuple[np.ndarray, np.ndarray] | None:
+    """N*(C) and D*(C), each [fits, compute]; None where the law has none."""
+    del theta, compute, cost
+    return None
+
+  @abc.abstractmethod
+  def text(self, parameters: dict[str, float]) -> str:
+    """The formula with its numbers, in one line."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Curve(Law):
+  """A law with a gradient, fitted by descent from many starts.
+
+  Attributes:
+    delta: Where the Huber loss turns from square to line, in the objective's
+      space; None for least squares.
+    space: `log`: residuals are differences of ln loss; `linear`: of loss.
+  """
+
+  delta: float | None = 1e-3
+  space: str = 'log'
+  coordinates: ClassVar[tuple[str, ...]] = ()
+
+  @property
+  def objective(self) -> descent.Objective:
+    return descent.Objective(delta=self.delta, space=self.space)
+
+  @property
+  def least(self) -> int:
+    return len(self.coordinates) + 1
+
+  @abc.abstractmethod
+  def evaluate(
+    self, theta: np.ndarray, points: Points
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Value, [fits, n], and gradient, [fits, n, coordinates], in `space`."""
+
+  @abc.abstractmethod
+  def starts(self, points: Points, count: int, seed: int) -> np.ndarray:
+    """About `count` places to begin, [starts, coordinates]."""
+
+  def bounds(self, points: Points) -> tuple[np.ndarray, np.ndarray]:
+    """Least and greatest value of each coordinate."""
+    del points
+    free = np.full(len(self.coordinates), np.inf)
+    return -free, free
+
+  def loss(self, theta: np.ndarray, points: Points) -> np.ndarray:
+    value = self.evaluate(np.asarray(theta, float), points)[0]
+    return np.exp(value) if self.space == 'log' else value
+
+  def solve(self, points: Points, starts: int, seed: int) -> Solution:
+    minima = self.descend(points, self.starts(points, starts, seed))
+    best = int(np.nanargmin(minima.value))
+    theta = minima.theta[best]
+    certificate = certify(
+      minima,
+      self.parameters,
+      self.coordinates,
+      self.bounds(points),
+      self.curvature(theta, points),
+      too_few(points, self.columns, self.least),
+    )
+    return Solution(theta, float(minima.value[best]), certificate)
+
+  def curvature(self, theta: np.ndarray, points: Points) -> np.ndarray:
+    """Of the objective's quadratic part at one fit, [k, k]."""
+    slopes = self.evaluate(theta[None], points)[1][0]
+    return slopes.T @ (points.weight[:, None] * slopes)
+
+  def again(
+    self,
+    points: Points,
+    theta: np.ndarray,
+    loss: np.ndarray,
+    weight: np.ndarray,
+  ) -> np.ndarray:
+    starts = np.repeat(theta[None], len(loss), axis=0)
+    return self.descend(points, starts, loss, weight).theta
+
+  def descend(
+    self,
+    points: Points,
+    starts: np.ndarray,
+    loss: np.ndarray | None = None,
+    weight: np.ndarray | None = None,
+  ) -> descent.Minima:
+    """Where each start comes to rest."""
+    low, high = self.bounds(points)
+    return descent.descend(
+      lambda theta: self.evaluate(theta, points),
+      self.objective.target(points.loss if loss is None else loss),
+      points.weight if weight is None else weight,
+      np.clip(starts, low, high),
+      delta=self.delta,
+      bounds=(low, high),
+    )
+
+
+def too_few(
+  points: Points, columns: tuple[str, ...], least: int
+) -> tuple[str, ...]:
+  """The fault of fewer different points than the law needs, if it is so."""
+  places = np.stack([getattr(points, name) for name in columns], axis=1)
+  different = len(np.unique(places, axis=0))
+  if different >= least:
+    return ()
+  many = len(points)
+  said = f'{many} points' if different == many else f'{different} different'
+  return (f'{said}: the law needs {least} at different {columns}',)

@@ -1,0 +1,28 @@
+"""Published surfaces L = E + A/N^α + B/D^β, and points on them."""
+
+import numpy as np
+
+from research.scaling import points
+
+SURFACES = {
+  'hoffmann': (1.69, 406.4, 410.7, 0.34, 0.28),
+  'besiroglu': (1.8172, 482.01, 2085.43, 0.3478, 0.3658),
+  'flat in parameters': (0.5, 2, 5e3, 0.1, 0.6),
+  'flat in tokens': (2, 1e4, 50, 0.5, 0.15),
+}
+NAMES = ('E', 'A', 'B', 'alpha', 'beta')
+
+
+def loss(surface, params, tokens):
+  e, a, b, alpha, beta = SURFACES[surface]
+  return e + a / params**alpha + b / tokens**beta
+
+
+def grid(surface, sizes=9, ratios=5, noise=0.0, seed=0, **more):
+  """Sizes from 4e7 to 1.6e10, 2 to 100 tokens a parameter, noise on ln L."""
+  n, m = np.meshgrid(
+    np.geomspace(4e7, 1.6e10, sizes), np.geomspace(2, 100, ratios)
+  )
+  n, d = n.ravel(), (n * m).ravel()
+  noise = noise * np.random.default_rng(seed).standard_normal(n.size)
+  return points.make(n, d, loss(surface, n, d) * np.exp(noise), **more)
