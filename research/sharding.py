@@ -68,6 +68,11 @@ class Parallelism:
           f'rules: {name} goes to {axis!r}; the mesh has {", ".join(AXES)}'
         )
 
+  @property
+  def single(self) -> bool:
+    """Whether one device is all it asks for."""
+    return self.data == self.fsdp == self.tensor == 1
+
 
 def join(coordinator: str, n_processes: int, index: int) -> None:
   """Makes this process one of several that train together.

@@ -169,6 +169,21 @@ CASES = {
     '--config.batch_size=4000',
     ('batch_size', '4000 x 32', 'smaller batch_size'),
   ),
+  'corpus shorter than a batch of a study': Case(
+    '--config.designs.0.train.batch_size=4000',
+    ('cell decoder-16x1-', '4000 x 32', 'smaller batch_size'),
+    **STUDY,
+  ),
+  'spans longer than the model': Case(
+    '--config.evaluation.context=30',
+    ('cell decoder-16x1-', 'seq_len=32', '30 tokens', 'shorten'),
+    **STUDY,
+  ),
+  'more spans than there is text': Case(
+    '--config.evaluation.n_spans=40000',
+    ('cell decoder-16x1-', '20000 are asked for', 'shorten'),
+    **STUDY,
+  ),
   'unknown TFDS name': Case(
     '--config.data.corpus=TFDS --config.data.corpus.name=lm1bb',
     ('corpus.name', "'lm1bb'", 'nearest: lm1b'),
@@ -186,6 +201,11 @@ CASES = {
   'too many devices': Case(
     '--config.parallelism.data=2',
     ('data=2', 'asks for 2 devices', 'there are 1', 'fewer'),
+  ),
+  'too many devices for a study': Case(
+    '--config.designs.0.train.parallelism.data=2',
+    ('cell decoder-16x1-', 'asks for 2 devices', 'there are 1', 'fewer'),
+    **STUDY,
   ),
 }
 DEFAULTS = {

@@ -6,6 +6,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 import pytest
 import tiny_study
 
+from research import files
 from research.config import BadInput
 from research.study import report, runner, store
 from research.study.plan import cells
@@ -44,7 +45,7 @@ def test_a_cell_goes_from_waiting_to_done(bucket):
 
 def test_files_are_overwritten_whole_and_leave_no_parts(bucket):
   for text in ('old', 'new — with more'):
-    store.write_whole(bucket / 'file', text)
+    files.write_whole(bucket / 'file', text)
     assert (bucket / 'file').read_text() == text
     assert [path.name for path in bucket.iterdir()] == ['file']
 

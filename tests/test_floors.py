@@ -12,6 +12,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = {
   'research.config': 0,
   'research.fields': 0,
+  'research.files': 0,
   'research.provenance': 0,
   'research.sharding': 0,
   'research.models': 1,

@@ -50,21 +50,3 @@ def test_rows_come_back_and_infinities_become_null(tmp_path):
 def test_a_folder_without_results_is_named(tmp_path):
   with pytest.raises(BadInput, match='holds no results.jsonl'):
     store.frame(tmp_path)
-
-
-def test_a_full_disk_leaves_the_old_file_whole(tmp_path):
-  path = tmp_path / 'rows'
-  path.write_text('old')
-  child = f"""
-import pathlib, resource, signal
-from research.study import store
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-store.write_whole(pathlib.Path({str(path)!r}), 'new' * 1000)
-"""  # a file-size limit stands for a full disk
-  ended = subprocess.run(
-    [sys.executable, '-c', child], capture_output=True, text=True
-  )
-  assert 'File too large' in ended.stderr
-  assert path.read_text() == 'old'
-  assert [p.name for p in tmp_path.iterdir()] == ['rows']

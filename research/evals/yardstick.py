@@ -138,7 +138,7 @@ def log_probabilities(
   if isinstance(model, NGram):
     rows = np.concatenate([contexts, targets], axis=1)
     return model.log_probabilities(rows, specials.n_text)[:, -length:]
-  layout = _layout(model, contexts.shape[1], length, specials)
+  layout = layout_of(model.cfg, contexts.shape[1], length, specials)
   if layout.architecture == 'encoder':
     passes = [
       suffix_inputs(contexts, targets, revealed, layout)
@@ -163,7 +163,7 @@ def pseudo_log_probabilities(
 ) -> np.ndarray:
   """log p(target token | context and all other targets), [n, l]; encoders."""
   context, length = contexts.shape[1], targets.shape[1]
-  layout = _layout(model, context, length, specials)
+  layout = layout_of(model.cfg, context, length, specials)
   if layout.architecture != 'encoder':
     raise BadInput(
       f'pseudo-log-likelihood: architecture={layout.architecture} reads in one'
@@ -198,8 +198,14 @@ def _places(begins: np.ndarray, context: int, length: int) -> np.ndarray:
   return first[crossed == 0]
 
 
-def _layout(model, context: int, length: int, specials: Specials) -> Layout:
-  cfg = model.cfg
+def layout_of(
+  cfg: Any, context: int, length: int, specials: Specials
+) -> Layout:
+  """How a model of `cfg` reads `context` tokens and a target of `length`.
+
+  Raises:
+    BadInput: They do not fit its lengths.
+  """
   architecture = 'decoder' if cfg.architecture == 'lstm' else cfg.architecture
   target_len, needed = 0, context + length - (architecture == 'decoder')
   if architecture == 'encoder_decoder':

@@ -11,7 +11,7 @@ from research.config import BadInput
 from research.data import order, pipeline
 from research.data.pipeline import DataConfig, Dataset
 from research.models import ngram
-from research.study import store
+from research.study import evaluation, store
 from research.study.evaluation import Evaluation, Row, evaluate
 from research.train import loop
 from research.train.config import TrainConfig
@@ -85,6 +85,22 @@ class Cell(NamedTuple):
   def folder(self, workdir: store.Path) -> store.Path:
     """Where the cell's run lives."""
     return workdir / 'runs' / self.name
+
+
+def check(cell: Cell, how: Evaluation) -> None:
+  """Refuses a cell that cannot be trained or evaluated here; writes nothing.
+
+  Raises:
+    BadInput: Its data, devices or lengths do not fit.
+  """
+  dataset, model = _dataset(cell.config.data), None
+  try:
+    if not isinstance(cell.config, NGram):
+      model = cell.config.model
+      loop.check(cell.config)
+    evaluation.check(model, dataset, how)
+  except BadInput as error:
+    raise BadInput(f'cell {cell.name}: {error}') from None
 
 
 class Work(NamedTuple):

@@ -42,6 +42,22 @@ class Evaluation:
         raise BadInput(f'{name}={value} must be at least 1')
 
 
+def check(model: Any, dataset: Dataset, how: Evaluation) -> None:
+  """Refuses spans that the text or the model cannot hold; computes nothing.
+
+  Args:
+    model: Its config; None for an n-gram model.
+    dataset: What it is evaluated on.
+    how: The spans.
+
+  Raises:
+    BadInput: As `evaluate`.
+  """
+  specials = _spans(dataset, how).specials
+  if model is not None:
+    yardstick.layout_of(model, how.context, how.span_length, specials)
+
+
 def evaluate(model: Any, dataset: Dataset, how: Evaluation) -> list[Row]:
   """Rows of native validation and of the yardstick, for any kind of model."""
   spans = _spans(dataset, how)

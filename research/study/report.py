@@ -12,6 +12,7 @@ import jinja2
 import pandas as pd
 
 from research import config
+from research.files import write_whole
 from research.scaling import frontier
 from research.scaling import sweep as sweeps
 from research.study import findings, sections, store
@@ -94,7 +95,7 @@ def write(
     OSError: It cannot be written; what stood at `path` still stands there.
   """
   path = epath.Path(path)
-  store.write_whole(path, render(frame, curves, about))
+  write_whole(path, render(frame, curves, about))
   return path
 
 

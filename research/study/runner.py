@@ -5,9 +5,10 @@ import json
 
 from research import config
 from research.config import BadInput
-from research.data import pipeline
+from research.files import write_whole
 from research.study import store
 from research.study.cells import Cell, Work
+from research.study.cells import check as check_cell
 from research.study.executors import Event
 from research.study.plan import StudyConfig, cells, groups
 
@@ -47,7 +48,7 @@ def claim(study: StudyConfig, workdir: store.Path) -> None:
     'config': config.to_dict(study),
   }
   try:
-    store.write_whole(workdir / STUDY, json.dumps(text, indent=1) + '\n')
+    write_whole(workdir / STUDY, json.dumps(text, indent=1) + '\n')
   except OSError as error:
     raise OSError(
       f'workdir={workdir} cannot be written: {error.strerror}; name another'
@@ -60,18 +61,19 @@ def run(
 ) -> list[Cell]:
   """Runs the cells of `study` that are not done; returns the whole plan.
 
-  Text is tokenised first, once for all. The table in `workdir` is rewritten
-  from the runs at the end, also when the study is interrupted.
+  Text is tokenised and every cell checked first. The table in `workdir` is
+  rewritten from the runs at the end, also when the study is interrupted.
 
   Raises:
-    BadInput: The corpus or tokenizer cannot be read, or `workdir` holds another
-      study.
+    BadInput: A cell does not fit its data, its evaluation or the devices, or
+      `workdir` holds another study.
     OSError: `workdir` cannot be written.
   """
   check(study, workdir)
   planned = cells(study)
-  for data in {c.config.data: None for c in planned if not _done(c, workdir)}:
-    pipeline.prepare(data)
+  for cell in planned:
+    if not _done(cell, workdir):
+      check_cell(cell, study.evaluation)
   claim(study, workdir)
   todo = [
     left

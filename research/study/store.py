@@ -10,20 +10,17 @@ STUDY/results.jsonl         all rows, in the order of the plan
 from collections.abc import Iterable, Mapping
 import json
 import os
-import pathlib
 from typing import Any, NamedTuple
 
 from etils import epath
 import pandas as pd
 
 from research.config import BadInput
+from research.files import Path, write_whole
 
 RESULTS = 'results.jsonl'
 FAILURE = 'failure.json'
 RUNNING = 'running.json'
-
-Path = pathlib.Path | epath.Path
-"""Of a file or folder on a disk, or, by `etils.epath`, in a bucket."""
 
 
 class Status(NamedTuple):
@@ -36,25 +33,6 @@ class Status(NamedTuple):
 
   state: str
   reason: str = ''
-
-
-def write_whole(path: Path, text: str) -> None:
-  """Writes `text` to `path` whole or not at all.
-
-  Raises:
-    OSError: The disk is full or the folder is not writable; `path` is as it
-      was, and nothing half-written is left.
-  """
-  path.parent.mkdir(parents=True, exist_ok=True)
-  part = path.with_name(f'.{path.name}.{os.getpid()}')
-  try:
-    part.write_text(text, encoding='utf-8')
-    part.replace(path)
-  except OSError as error:  # a full disk is told without the file's name
-    error.filename = error.filename or str(path)
-    raise
-  finally:
-    part.unlink(missing_ok=True)
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

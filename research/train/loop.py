@@ -182,14 +182,38 @@ def _program(cfg: TrainConfig) -> Program:
   )
 
 
+def check(cfg: TrainConfig) -> None:
+  """Refuses what does not fit its data or its devices; trains nothing.
+
+  Devices are left alone where one is enough.
+
+  Raises:
+    BadInput: As `train`.
+  """
+  dataset = pipeline.prepare(cfg.data)
+  needed = dataset.tokenizer.vocab_size
+  if cfg.model.vocab_size < needed:
+    raise BadInput(
+      f'model.vocab_size={cfg.model.vocab_size} is smaller than the'
+      f" tokenizer's {needed}; set model.vocab_size={needed}"
+    )
+  parts = cfg.accumulation
+  if not cfg.parallelism.single:
+    parts *= sharding.batch_parts(sharding.mesh(cfg.parallelism))
+  if cfg.batch_size % parts:
+    raise BadInput(
+      f'batch_size={cfg.batch_size} must be divisible by {parts}: the'
+      ' devices that share it times accumulation'
+    )
+  _batches(cfg, dataset, 0, None).close()  # Refuses what does not fit.
+
+
 def _job(cfg: TrainConfig) -> Job:
-  compiled, dataset = program(cfg), pipeline.prepare(cfg.data)
-  _check(cfg, compiled, dataset)
-  batches = functools.partial(_batches, cfg, dataset)
-  batches(0, None).close()  # Refuses what does not fit the data.
+  check(cfg)
+  dataset = pipeline.prepare(cfg.data)
   return Job(
-    program=compiled,
-    batches=batches,
+    program=program(cfg),
+    batches=functools.partial(_batches, cfg, dataset),
     hyper=Hyper(
       np.float32(cfg.learning_rate),
       np.int32(cfg.warmup_steps),
@@ -217,18 +241,3 @@ def _batches(cfg, dataset, start: int, data_hash: str | None) -> Any:
     n_steps=cfg.n_steps - start,
     previous_hash=data_hash,
   )
-
-
-def _check(cfg: TrainConfig, compiled: Program, dataset) -> None:
-  needed = dataset.tokenizer.vocab_size
-  if cfg.model.vocab_size < needed:
-    raise BadInput(
-      f'model.vocab_size={cfg.model.vocab_size} is smaller than the'
-      f" tokenizer's {needed}; set model.vocab_size={needed}"
-    )
-  parts = sharding.batch_parts(compiled.mesh) * cfg.accumulation
-  if cfg.batch_size % parts:
-    raise BadInput(
-      f'batch_size={cfg.batch_size} must be divisible by {parts}: the'
-      ' devices that share it times accumulation'
-    )

@@ -17,6 +17,7 @@ import jax
 import numpy as np
 
 from research.config import BadInput
+from research.files import write_whole
 from research.train.peak import peak
 
 
@@ -201,12 +202,7 @@ class _Lines:
       self._file.close()
 
   def _write_whole(self) -> None:
-    part = self._path.with_name(f'{self._path.name}.part')
-    try:
-      part.write_text(self._text)
-      part.replace(self._path)
-    finally:
-      part.unlink(missing_ok=True)
+    write_whole(self._path, self._text)
     self._written = time.monotonic()
 
 

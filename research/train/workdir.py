@@ -16,6 +16,7 @@ import jax
 
 from research import config
 from research.config import BadInput
+from research.files import write_whole
 from research.train.config import TrainConfig
 
 CONFIG = 'config.json'
@@ -76,12 +77,7 @@ def read(folder: epath.Path) -> TrainConfig:
 
 def write(path: epath.Path, data: Any) -> None:
   """Writes JSON whole or, on an OSError, not at all."""
-  part = path.with_name(f'{path.name}.part')
-  try:
-    part.write_text(json.dumps(data, indent=1) + '\n')
-    part.replace(path)
-  finally:
-    part.unlink(missing_ok=True)
+  write_whole(path, json.dumps(data, indent=1) + '\n')
 
 
 def _difference(theirs: dict[str, Any], mine: TrainConfig) -> str:
