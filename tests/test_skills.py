@@ -11,6 +11,7 @@ from research.config import BadInput, from_dict, to_dict
 from research.data import items, skills
 from research.data.items import Template, held_out
 from research.data.mapping import Labels
+from research.data.verses import Verses
 
 ALL = [kind() for kind in typing.get_args(skills.AnySkill)]
 HARDER = [
@@ -69,7 +70,7 @@ def solve(skill, question):
 SOLVED = [
   s
   for s in ALL + HARDER
-  if not isinstance(s, skills.Parity | skills.Unscramble | Labels)
+  if not isinstance(s, skills.Parity | skills.Unscramble | Labels | Verses)
 ]
 
 

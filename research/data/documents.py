@@ -3,6 +3,7 @@
 import dataclasses
 
 from research.config import BadInput
+from research.data.splits import fraction
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -15,17 +16,24 @@ class Document:
     text: All of it.
     group: Documents of one group fall on the same side of the split, whatever
       corpus they are in; None groups by equal text.
+    always_trained: Whether it is on the training side, whatever its hash.
   """
 
   domain: str
   title: str
   text: str
   group: str | None = None
+  always_trained: bool = False
 
   @property
   def split_key(self) -> str:
     """What the split hashes (`splits.in_validation`)."""
     return self.text if self.group is None else self.group
+
+  @property
+  def place(self) -> float:
+    """In [0, 1]; the document is held out where the share is larger."""
+    return 1.0 if self.always_trained else fraction(self.split_key)
 
 
 def decoded(data: str | bytes, where: str, offset: int = 0) -> str:

@@ -29,6 +29,7 @@ class Item(NamedTuple):
     choices: Answers to choose from, the right one among them; may be empty.
     rationale: The answer worked out; may be empty.
     others: Further answers that are right.
+    share: Of keys that are held out.
   """
 
   question: str
@@ -37,6 +38,7 @@ class Item(NamedTuple):
   choices: tuple[str, ...] = ()
   rationale: str = ''
   others: tuple[str, ...] = ()
+  share: float = HELD_OUT
 
 
 class Prompt(NamedTuple):
@@ -101,7 +103,7 @@ class Skill(Protocol):
 
 def held_out(item: Item) -> bool:
   """Whether the item is kept for testing."""
-  return in_validation(f'item {item.key}', HELD_OUT)
+  return in_validation(item.key, item.share)
 
 
 def prompts(skill: Skill, n: int, n_shots: int, seed: int) -> list[Prompt]:
@@ -119,7 +121,7 @@ def prompts(skill: Skill, n: int, n_shots: int, seed: int) -> list[Prompt]:
     for drawn in itertools.islice(stream, _PATIENCE):
       if not held_out(drawn):
         shots += [drawn] * (len(shots) < n_shots)
-      elif item is None and drawn.key not in seen:
+      elif item is None and drawn.question not in seen:
         item = drawn
       if item is not None and len(shots) == n_shots:
         break
@@ -128,7 +130,7 @@ def prompts(skill: Skill, n: int, n_shots: int, seed: int) -> list[Prompt]:
         f'n_items={n}: {skill.name} has only {len(seen)} questions to test;'
         ' lower n_items or make the skill harder'
       )
-    seen.add(item.key)
+    seen.add(item.question)
     found.append(Prompt(item, tuple(shots)))
   return found
 

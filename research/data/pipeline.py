@@ -15,8 +15,8 @@ from research.data import cache, order, store
 from research.data.corpora import Corpus, Embedded
 from research.data.corruption import Objective, check_objectives, corrupt
 from research.data.layout import Architecture, Batch, Layout
+from research.data.mixture import Mixed
 from research.data.prefetch import prefetch as prefetched
-from research.data.splits import in_validation
 from research.data.tokenizers import Bytes, Tokenizer, TokenizerSpec
 
 _VERSION = 1  # of what is cached; a change leaves old caches unread
@@ -34,7 +34,7 @@ class DataConfig:
     cache_dir: Where tokens are kept; None is `cache.default_folder()`.
   """
 
-  corpus: Corpus = Embedded()
+  corpus: Corpus | Mixed = Embedded()
   tokenizer: TokenizerSpec = Bytes()
   validation_share: float = 0.02
   mask_documents: bool = True
@@ -47,6 +47,11 @@ class DataConfig:
       raise BadInput(
         f'validation_share={self.validation_share} must be from 0 to below 1'
       )
+
+  @property
+  def skill_share(self) -> float:
+    """Share of the corpus's bytes that are practice of skills."""
+    return self.corpus.share if isinstance(self.corpus, Mixed) else 0.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -262,7 +267,7 @@ def _tokenizer(cfg: DataConfig, content: str, root: pathlib.Path) -> Tokenizer:
     texts = (
       document.text
       for document in cfg.corpus.documents()
-      if not in_validation(document.split_key, cfg.validation_share)
+      if document.place >= cfg.validation_share
     )
     model = spec.train(texts)
     (draft / 'model').write_bytes(model)

@@ -12,6 +12,7 @@ from research.data.arithmetic import Addition, Modular, Parity
 from research.data.corpora import Embedded
 from research.data.items import Item
 from research.data.mapping import Labels
+from research.data.verses import Verses
 
 LETTERS = string.ascii_lowercase
 _BRACKETS = ('()', '[]', '{}', '<>')
@@ -310,4 +311,5 @@ AnySkill = (
   | Dyck
   | Unscramble
   | Labels
+  | Verses
 )

@@ -13,7 +13,6 @@ import numpy as np
 
 from research.config import BadInput
 from research.data.documents import Document
-from research.data.splits import fraction
 from research.data.tokenizers import Tokenizer
 
 _CHUNK = 256  # documents tokenised at a time
@@ -66,7 +65,7 @@ def write(
   least = 1.0
   with contextlib.ExitStack() as files:
     for document, ids in _tokenised(documents, tokenizer):
-      place = fraction(document.split_key)
+      place = document.place
       least = min(least, place)
       held_out = place < validation_share
       name = f'validation/{document.domain}' if held_out else 'train'

@@ -141,6 +141,7 @@ class Work(NamedTuple):
       'tokenizer_hash': dataset.tokenizer.hash,
       'data_hash': dataset.hash,
       'mask_documents': dataset.mask_documents,
+      'skill_share': cell.config.data.skill_share,
       'flop_convention': 'model',
       **provenance.provenance(),
     }
