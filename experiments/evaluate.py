@@ -24,9 +24,10 @@ def main(how: Evaluation) -> None:
   """Evaluates the newest checkpoint of the run."""
   workdir = epath.Path(_WORKDIR.value)
   cfg, state = loop.restore(workdir)
+  measured = evaluate(state.model, pipeline.prepare(cfg.data), how)
   rows = [
     {'config': config.fingerprint(cfg), 'step': int(state.step), **row}
-    for row in evaluate(state.model, pipeline.prepare(cfg.data), how)
+    for row in measured.rows
   ]
   path = workdir / 'evaluations' / f'{config.fingerprint(how)}.jsonl'
   store.write_rows(path, rows)

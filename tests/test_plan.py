@@ -30,6 +30,30 @@ def test_an_isoflop_grid_is_every_size_at_every_budget_and_seed():
   assert found == {(s, b, k) for s in sizes for b in (5e8, 1e9) for k in (0, 1)}
 
 
+def test_only_the_budgets_that_are_named_are_repeated_over_seeds():
+  arm = dataclasses.replace(
+    smoke.arm('decoder'), dials=(1,), seeds=(3, 4), repeated=(5e8,)
+  )
+  found = [
+    (c.labels['budget'], c.labels['seed'], c.config.seed)
+    for c in cells(study(arm))
+  ]
+  assert found == [(5e8, 3, 3), (5e8, 4, 4), (1e9, 3, 3)]
+  with pytest.raises(BadInput, match='repeated=7e.08 is none of the budgets'):
+    dataclasses.replace(arm, repeated=(5e8, 7e8))
+
+
+def test_of_a_predicted_design_the_largest_budget_waits():
+  arm = quickstart.arm('decoder', (2, 3), (4e11, 1e11, 8e11, 2e11))
+  design = dataclasses.replace(arm, predicted=True, seeds=(0, 1))
+  config = study(arm, design)
+  largest = {c.name for c in cells(config) if c.labels['budget'] == 8e11}
+  assert {c.name for c in plan.waiting(config)} == largest
+  assert len(largest) == 4 and not plan.waiting(study(arm))
+  with pytest.raises(BadInput, match='predicted=True needs four budgets'):
+    dataclasses.replace(design, budgets=(1e11, 2e11, 4e11))
+
+
 @pytest.mark.parametrize(
   'architecture', ['decoder', 'encoder', 'encoder_decoder']
 )

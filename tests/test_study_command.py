@@ -148,6 +148,18 @@ def test_the_table_joins_the_runs_in_the_order_of_the_plan(study):
   assert (study / store.RESULTS).read_text() == joined
 
 
+def test_the_spans_add_up_to_the_yardstick(study):
+  spans = store.spans(study)
+  assert set(spans['run']) == {c.name for c in cells(tiny_study.study())}
+  sums = spans.groupby('run')[['bits', 'bytes']].sum()
+  for row in store.read_rows(study / store.RESULTS):
+    if row['task'] == 'yardstick' and row['domain'] == 'all':
+      bits, n_bytes = sums.loc[row['run']]
+      assert row['value'] == pytest.approx(bits / n_bytes)
+  texts = spans.groupby('span')[['domain', 'bytes']].nunique()
+  assert (texts == 1).all(axis=None)
+
+
 def test_every_row_says_where_it_comes_from(study):
   rows = store.read_rows(study / store.RESULTS)
   for row in rows:

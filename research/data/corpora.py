@@ -12,6 +12,7 @@ from typing import Any
 
 from research.config import BadInput
 from research.data.documents import Document, decoded, one_line
+from research.data.markov import Markov
 from research.data.tfds_sets import TFDS
 
 EMBEDDED_FILE = 'public_domain_english.jsonl.xz'
@@ -132,7 +133,7 @@ class JSONL:
     return _hash_of_files([pathlib.Path(self.path)]) + self.text
 
 
-Corpus = Embedded | TFDS | TextFolder | JSONL
+Corpus = Embedded | TFDS | TextFolder | JSONL | Markov
 
 
 def embedded_file():

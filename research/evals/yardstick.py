@@ -86,14 +86,30 @@ def spans(
 
 
 def evaluate(model: Any, spans: Spans, *, batch_size: int = 16) -> list[Row]:
-  """Yardstick rows (task, domain, metric, value, stderr, n, rule) of `model`.
+  """Yardstick rows of `model`: `rows` of its `bits`."""
+  return rows(model, spans, bits(model, spans, batch_size=batch_size))
 
-  n counts spans; standard errors are over spans.
-  """
+
+def bits(model: Any, spans: Spans, *, batch_size: int = 16) -> np.ndarray:
+  """Bits that `model` needs for each span's target, [n]."""
   log_p = log_probabilities(
     model, spans.contexts, spans.targets, spans.specials, batch_size=batch_size
   )
-  return _rows('yardstick', spans, log_p, f'{_how(model)}; {_what(spans)}')
+  return -log_p.sum(axis=1) / np.log(2)
+
+
+def rows(model: Any, spans: Spans, bits: np.ndarray) -> list[Row]:
+  """Yardstick rows (task, domain, metric, value, stderr, n, rule).
+
+  n counts spans; standard errors are over spans, which are the same for all
+  models: of a difference between two, they say too much.
+
+  Args:
+    model: Whose `bits` they are.
+    spans: What was read.
+    bits: Of each span, [n].
+  """
+  return _rows('yardstick', spans, bits, f'{_how(model)}; {_what(spans)}')
 
 
 def evaluate_pseudo(
@@ -108,7 +124,8 @@ def evaluate_pseudo(
     model, spans.contexts, spans.targets, spans.specials, batch_size=batch_size
   )
   rule = f'each target masked alone, not a likelihood; {_what(spans)}'
-  return _rows('pseudo_log_likelihood', spans, log_p, rule)
+  bits = -log_p.sum(axis=1) / np.log(2)
+  return _rows('pseudo_log_likelihood', spans, bits, rule)
 
 
 def log_probabilities(
@@ -253,8 +270,7 @@ def _what(spans: Spans) -> str:
   )
 
 
-def _rows(task: str, spans: Spans, log_p: np.ndarray, rule: str) -> list[Row]:
-  bits = -log_p.sum(axis=1) / np.log(2)
+def _rows(task: str, spans: Spans, bits: np.ndarray, rule: str) -> list[Row]:
   domains = np.array(spans.domains)
   rows = []
   for domain in ('all', *dict.fromkeys(spans.domains)):

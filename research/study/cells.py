@@ -1,6 +1,6 @@
 """A cell: one model to train and evaluate, and the running of it."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 import dataclasses
 import functools
 import time
@@ -12,7 +12,7 @@ from research.data import order, pipeline
 from research.data.pipeline import DataConfig, Dataset
 from research.models import ngram
 from research.study import evaluation, store
-from research.study.evaluation import Evaluation, Row, evaluate
+from research.study.evaluation import Evaluation, Measured, Row, evaluate
 from research.train import loop
 from research.train.config import TrainConfig
 from research.train.peak import peak
@@ -118,15 +118,16 @@ class Work(NamedTuple):
     run = cell.folder(self.workdir)
     store.begin(run)
     try:
-      rows = list(self._rows(cell, run, report))
+      rows, spans = self._rows(cell, run, report)
     except Exception as error:
       store.fail(run, ' '.join(f'{type(error).__name__}: {error}'.split()))
       raise
+    store.write_rows(run / store.SPANS, spans)
     store.finish(run, rows)
 
   def _rows(
     self, cell: Cell, run: store.Path, report: Callable[[float], None]
-  ) -> Iterator[Row]:
+  ) -> Measured:
     dataset = _dataset(cell.config.data)
     if isinstance(cell.config, NGram):
       model, facts, costs = _count(cell.config, dataset)
@@ -145,8 +146,11 @@ class Work(NamedTuple):
       'flop_convention': 'model',
       **provenance.provenance(),
     }
-    for row in [*costs, *evaluate(model, dataset, self.evaluation)]:
-      yield {**common, **row}
+    found = evaluate(model, dataset, self.evaluation)
+    return Measured(
+      [{**common, **row} for row in [*costs, *found.rows]],
+      [{'run': cell.name, **row} for row in found.spans],
+    )
 
 
 def _train(

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 from research.config import BadInput
 from research.data.pipeline import Dataset
@@ -42,6 +42,20 @@ class Evaluation:
         raise BadInput(f'{name}={value} must be at least 1')
 
 
+class Measured(NamedTuple):
+  """What was measured on a model.
+
+  Attributes:
+    rows: Native validation and yardstick, one value a row.
+    spans: The yardstick's spans: `span`, `domain`, `bits` and `bytes` of each.
+      All models read the same ones, so that differences between models are
+      known better than either.
+  """
+
+  rows: list[Row]
+  spans: list[Row]
+
+
 def check(model: Any, dataset: Dataset, how: Evaluation) -> None:
   """Refuses spans that the text or the model cannot hold; computes nothing.
 
@@ -58,8 +72,8 @@ def check(model: Any, dataset: Dataset, how: Evaluation) -> None:
     yardstick.layout_of(model, how.context, how.span_length, specials)
 
 
-def evaluate(model: Any, dataset: Dataset, how: Evaluation) -> list[Row]:
-  """Rows of native validation and of the yardstick, for any kind of model."""
+def evaluate(model: Any, dataset: Dataset, how: Evaluation) -> Measured:
+  """Native validation and the yardstick, for any kind of model."""
   spans = _spans(dataset, how)
   config = getattr(model, 'cfg', None)
   rows = perplexity.evaluate(
@@ -70,10 +84,18 @@ def evaluate(model: Any, dataset: Dataset, how: Evaluation) -> list[Row]:
     batch_size=how.batch_size,
     seed=how.seed,
   )
-  rows += yardstick.evaluate(model, spans, batch_size=how.batch_size)
+  bits = yardstick.bits(model, spans, batch_size=how.batch_size)
+  rows += yardstick.rows(model, spans, bits)
   if getattr(config, 'architecture', None) == 'encoder':
     rows += yardstick.evaluate_pseudo(model, spans, batch_size=how.batch_size)
-  return rows
+  columns = spans.domains, bits.tolist(), spans.n_bytes.tolist()
+  return Measured(
+    rows,
+    [
+      {'span': i, 'domain': domain, 'bits': b, 'bytes': n}
+      for i, (domain, b, n) in enumerate(zip(*columns, strict=True))
+    ],
+  )
 
 
 @functools.lru_cache(maxsize=4)

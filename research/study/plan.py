@@ -23,7 +23,11 @@ class IsoFlop:
     ladder: How a dial makes a size.
     dials: The sizes.
     budgets: Model FLOPs of each curve.
-    seeds: Each cell is repeated over these.
+    seeds: Cells are repeated over these.
+    repeated: Budgets whose cells are repeated; the others are run with the
+      first seed alone. None: all of them.
+    predicted: Whether the cells of the largest budget wait until what the
+      smaller ones say of them is registered (`study/predictions.py`).
   """
 
   train: TrainConfig
@@ -31,22 +35,39 @@ class IsoFlop:
   dials: tuple[int, ...]
   budgets: tuple[float, ...]
   seeds: tuple[int, ...] = (0,)
+  repeated: tuple[float, ...] | None = None
+  predicted: bool = False
 
   def __post_init__(self):
     for name in ('dials', 'budgets', 'seeds'):
       if not getattr(self, name):
         raise BadInput(f'{name} is empty; name at least one')
+    if unknown := set(self.repeated or ()) - set(self.budgets):
+      raise BadInput(
+        f'repeated={min(unknown):g} is none of the budgets; name some of'
+        f' {", ".join(f"{b:g}" for b in self.budgets)}'
+      )
+    if self.predicted and len(set(self.budgets)) < 4:
+      raise BadInput(
+        f'predicted=True needs four budgets, three to learn from, not'
+        f' {len(set(self.budgets))}'
+      )
 
   def cells(self) -> Iterator[Cell]:
     """One cell a size, budget and seed."""
     for dial in self.dials:
       model = self.ladder.size(dial)
       for budget in self.budgets:
-        for seed in self.seeds:
+        once = self.repeated is not None and budget not in self.repeated
+        for seed in self.seeds[:1] if once else self.seeds:
           yield Cell(
             self._train(model, budget, seed),
             {'size': size_label(model), 'budget': budget, 'seed': seed},
           )
+
+  def waits(self, cell: Cell) -> bool:
+    """Whether `cell`, of this design, waits for a registered prediction."""
+    return self.predicted and cell.labels['budget'] == max(self.budgets)
 
   def _train(self, model, budget: float, seed: int) -> TrainConfig:
     n_steps = self.ladder.steps(model, budget)
@@ -145,6 +166,18 @@ def cells(study: StudyConfig) -> list[Cell]:
   for design in study.designs:
     for cell in _cells(design):
       found.setdefault(cell.name, cell)
+  return list(found.values())
+
+
+def waiting(study: StudyConfig) -> list[Cell]:
+  """The cells that wait until predictions of them are registered."""
+  found = {
+    cell.name: cell
+    for design in study.designs
+    if isinstance(design, IsoFlop)
+    for cell in design.cells()
+    if design.waits(cell)
+  }
   return list(found.values())
 
 

@@ -88,12 +88,12 @@ def run(
 
 
 def collect(planned: list[Cell], workdir: store.Path) -> None:
-  """Writes the study's table: the rows of its finished runs, in plan order."""
-  rows = []
-  for cell in planned:
-    if _done(cell, workdir):
-      rows += store.read_rows(cell.folder(workdir) / store.RESULTS)
-  store.write_rows(workdir / store.RESULTS, rows)
+  """Writes the study's tables: rows of its finished runs, in plan order."""
+  done = [c.folder(workdir) for c in planned if _done(c, workdir)]
+  for name in (store.SPANS, store.RESULTS):
+    paths = [run / name for run in done if (run / name).exists()]
+    rows = (row for path in paths for row in store.read_rows(path))
+    store.write_rows(workdir / name, rows)
 
 
 def _done(cell: Cell, workdir: store.Path) -> bool:

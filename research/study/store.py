@@ -3,8 +3,10 @@
 STUDY/study.json            the plan's config
 STUDY/runs/NAME/            one run: config, checkpoints, metrics
 STUDY/runs/NAME/results.jsonl   its rows; there once the cell is done
+STUDY/runs/NAME/spans.jsonl     bits of each span of the yardstick
 STUDY/runs/NAME/failure.json    why the cell failed, if it did
 STUDY/results.jsonl         all rows, in the order of the plan
+STUDY/spans.jsonl           likewise
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,6 +21,7 @@ from research.config import BadInput
 from research.files import Path, write_whole
 
 RESULTS = 'results.jsonl'
+SPANS = 'spans.jsonl'
 FAILURE = 'failure.json'
 RUNNING = 'running.json'
 
@@ -57,6 +60,13 @@ def frame(workdir: str | os.PathLike[str]) -> pd.DataFrame:
   if not path.exists():
     raise BadInput(f'workdir={workdir} holds no {RESULTS}; run the study first')
   return pd.DataFrame(read_rows(path))
+
+
+def spans(workdir: str | os.PathLike[str]) -> pd.DataFrame:
+  """Bits and bytes of each run's spans; empty where they were not kept."""
+  path = epath.Path(workdir) / SPANS
+  rows = read_rows(path) if path.exists() else []
+  return pd.DataFrame(rows, columns=['run', 'span', 'domain', 'bits', 'bytes'])
 
 
 def curve(run: Path) -> pd.DataFrame:
