@@ -37,12 +37,8 @@ def resample(
 ) -> np.ndarray:
   """Coordinates of the law fitted to each repetition, [count, k]."""
   loss = losses(law, points, theta, count, seed)
-  weight = np.broadcast_to(points.weight, loss.shape)
   blocks = range(0, count, 250)
-  samples = [
-    law.again(points, theta, loss[i : i + 250], weight[i : i + 250])
-    for i in blocks
-  ]
+  samples = [law.again(points, theta, loss[i : i + 250]) for i in blocks]
   return np.concatenate(samples) if samples else np.empty((0, len(theta)))
 
 

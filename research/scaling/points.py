@@ -106,10 +106,12 @@ def make(
 
 
 def at(params: ArrayLike, tokens: ArrayLike, **more) -> Points:
-  """Points whose loss is not known: where a law is asked for it."""
+  """Points whose loss is not known: where a law is asked for it.
+
+  `params` and `tokens` may be [fits, n], other points for each fit.
+  """
   n, d = np.broadcast_arrays(
-    np.atleast_1d(np.asarray(params, float)),
-    np.atleast_1d(np.asarray(tokens, float)),
+    *(np.atleast_1d(np.asarray(x, float)) for x in (params, tokens))
   )
   columns = {'params': n, 'tokens': d, 'flops': 6 * n * d, **more}
   names = [f.name for f in dataclasses.fields(Points)]

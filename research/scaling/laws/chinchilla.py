@@ -27,7 +27,10 @@ class Chinchilla(Curve):
   """
 
   name: ClassVar[str] = 'chinchilla'
-  coordinates: ClassVar[tuple[str, ...]] = ('a', 'b', 'e', 'alpha', 'beta')
+
+  @property
+  def coordinates(self) -> tuple[str, ...]:
+    return ('a', 'b', 'e', 'alpha', 'beta')
 
   def evaluate(
     self, theta: np.ndarray, points: Points

@@ -9,7 +9,7 @@ import numpy as np
 from research.scaling import descent
 from research.scaling.certificate import Certificate, certify
 from research.scaling.cost import Cost
-from research.scaling.points import Points
+from research.scaling.points import Points, at
 
 Named = dict[str, np.ndarray]
 """Parameters or exponents by name, one value a fit, [fits]."""
@@ -41,7 +41,10 @@ class Law(abc.ABC):
   """
 
   name: ClassVar[str]
-  columns: ClassVar[tuple[str, ...]] = ('params', 'tokens')
+
+  @property
+  def columns(self) -> tuple[str, ...]:
+    return ('params', 'tokens')
 
   @property
   @abc.abstractmethod
@@ -63,7 +66,6 @@ class Law(abc.ABC):
     points: Points,
     theta: np.ndarray,
     loss: np.ndarray,
-    weight: np.ndarray,
   ) -> np.ndarray:
     """Fits of other losses at the same points, warm from `theta`.
 
@@ -71,7 +73,6 @@ class Law(abc.ABC):
       points: Where; [n].
       theta: The fit of the points' own losses, [coordinates].
       loss: Losses of each fit, [fits, n].
-      weight: Weights of each fit, [fits, n].
 
     Returns:
       Coordinates, [fits, coordinates]; NaN where there is no fit.
@@ -101,6 +102,13 @@ class Law(abc.ABC):
     del theta, compute, cost
     return None
 
+  def frontier(
+    self, theta: np.ndarray, compute: np.ndarray, cost: Cost
+  ) -> np.ndarray | None:
+    """The loss that compute C buys, [fits, compute]; None if not known."""
+    best = self.optimum(theta, compute, cost)
+    return None if best is None else self.loss(theta, at(*best))
+
   @abc.abstractmethod
   def text(self, parameters: dict[str, float]) -> str:
     """The formula with its numbers, in one line."""
@@ -118,7 +126,11 @@ class Curve(Law):
 
   delta: float | None = 1e-3
   space: str = 'log'
-  coordinates: ClassVar[tuple[str, ...]] = ()
+
+  @property
+  @abc.abstractmethod
+  def coordinates(self) -> tuple[str, ...]:
+    """Names of what is solved for."""
 
   @property
   def objective(self) -> descent.Objective:
@@ -168,28 +180,23 @@ class Curve(Law):
     return slopes.T @ (points.weight[:, None] * slopes)
 
   def again(
-    self,
-    points: Points,
-    theta: np.ndarray,
-    loss: np.ndarray,
-    weight: np.ndarray,
+    self, points: Points, theta: np.ndarray, loss: np.ndarray
   ) -> np.ndarray:
     starts = np.repeat(theta[None], len(loss), axis=0)
-    return self.descend(points, starts, loss, weight).theta
+    return self.descend(points, starts, loss).theta
 
   def descend(
     self,
     points: Points,
     starts: np.ndarray,
     loss: np.ndarray | None = None,
-    weight: np.ndarray | None = None,
   ) -> descent.Minima:
     """Where each start comes to rest."""
     low, high = self.bounds(points)
     return descent.descend(
       lambda theta: self.evaluate(theta, points),
       self.objective.target(points.loss if loss is None else loss),
-      points.weight if weight is None else weight,
+      points.weight,
       np.clip(starts, low, high),
       delta=self.delta,
       bounds=(low, high),
