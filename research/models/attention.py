@@ -24,19 +24,21 @@ def visible(
   causal: bool = False,
   prefix: Bool[Array, 'b s'] | None = None,
   window: int | None = None,
+  start: Int[Array, ''] | int = 0,
 ) -> Bool[Array, 'b t s']:
   """Which keys a query may look at.
 
   Those of its own segment, where 0 is padding that neither sees nor is seen;
   if causal, of these only keys no later in the array and, with a window, less
-  than `window` before; or keys in the prefix.
+  than `window` before; or keys in the prefix. The first query stands at key
+  `start`.
   """
   same = query_segments[:, :, None] == key_segments[:, None, :]
   mask = same & (key_segments != 0)[:, None, :]
   if not causal:
     return mask
   t, s = mask.shape[1:]
-  distance = (jnp.arange(t)[:, None] - jnp.arange(s)[None, :])[None]
+  distance = (start + jnp.arange(t)[:, None] - jnp.arange(s)[None, :])[None]
   past = distance >= 0
   past = past if window is None else past & (distance < window)
   return mask & (past if prefix is None else past | prefix[:, None, :])
@@ -147,14 +149,43 @@ class Attention(nnx.Module):
     Returns:
       The output, and the attention weights in float32.
     """
-    q = affine(x, self.query, self.query_bias)
+    k, v = self.project(memory, angles)
+    return self.read(
+      x, k, v, mask, bias=bias, angles=angles, rate=rate, key=key
+    )
+
+  def project(
+    self,
+    memory: Float[Array, 'b s d'],
+    angles: Float[Array, 'b s r'] | None = None,
+  ) -> tuple[Float[Array, 'b s k h'], Float[Array, 'b s k h']]:
+    """The keys, rotated, and values of `memory`: all that is read of it."""
     k = affine(memory, self.key, self.key_bias)
     v = affine(memory, self.value, self.value_bias)
-    if (clip := self.spec.clip) is not None:
-      q, k, v = (jnp.clip(x, -clip, clip) for x in (q, k, v))
+    k, v = self._clipped(k), self._clipped(v)
+    return (k if angles is None else positions.rotate(k, angles)), v
+
+  def read(
+    self,
+    x: Float[Array, 'b t d'],
+    k: Float[Array, 'b s k h'],
+    v: Float[Array, 'b s k h'],
+    mask: Bool[Array, '#b t s'],
+    *,
+    bias: Float[Array, 'n t s'] | None = None,
+    angles: Float[Array, 'b t r'] | None = None,
+    rate: float = 0.0,
+    key: jax.Array | None = None,
+  ) -> tuple[Float[Array, 'b t d'], Float[Array, 'b n t s']]:
+    """What each of `x` reads from keys and values that `project` made."""
+    q = self._clipped(affine(x, self.query, self.query_bias))
     if angles is not None:
-      q, k = positions.rotate(q, angles), positions.rotate(k, angles)
+      q = positions.rotate(q, angles)
     y, weights = attend(
       q, k, v, mask, scale=self.spec.scale, bias=bias, rate=rate, key=key
     )
     return affine(y, self.out, self.out_bias, 2), weights
+
+  def _clipped(self, x):
+    clip = self.spec.clip
+    return x if clip is None else jnp.clip(x, -clip, clip)

@@ -6,8 +6,10 @@ from flax import nnx
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int
 
 from research.models.attention import visible
+from research.models.cache import Cache
 from research.models.config import ModelConfig
 from research.models.heads import Embedding, VocabularyHead
 from research.models.stack import Stack
@@ -56,3 +58,23 @@ class Decoder(nnx.Module):
     if attention_weights:
       return logits, {'decoder': weights['self']}
     return logits
+
+  def start(self, n_rows: int, length: int) -> Cache:
+    """An empty cache of `n_rows` rows with room for `length` tokens."""
+    return Cache.empty(self.cfg.stacks[0], n_rows, length)
+
+  def extend(
+    self, cache: Cache, tokens: Int[Array, 'b t'], segments: Int[Array, 'b t']
+  ) -> tuple[Float[Array, 'b v'], Cache]:
+    """Reads `tokens` after those in the cache.
+
+    Args:
+      cache: What was read before; there must be room for `tokens`.
+      tokens: A prompt, or one more token.
+      segments: 1 for tokens, 0 for the padding before a shorter prompt.
+
+    Returns:
+      Logits of what comes after the last token, float32, and the cache.
+    """
+    x, cache = self.stack.extend(self.embedding(tokens), segments, cache)
+    return self.head(x[:, -1:], self.embedding.table[...])[:, 0], cache

@@ -6,8 +6,10 @@ from flax import nnx
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int
 
 from research.models.attention import visible
+from research.models.cache import Cache
 from research.models.config import ModelConfig
 from research.models.heads import Embedding, VocabularyHead
 from research.models.stack import Stack
@@ -78,3 +80,30 @@ class EncoderDecoder(nnx.Module):
         'cross': written['cross'],
       }
     return logits
+
+  def start(self, batch: Mapping[str, ArrayLike], length: int) -> Cache:
+    """Reads the source, `tokens`, `segments` and `positions` [b, s].
+
+    Returns:
+      A cache with the keys and values of the source, computed once, and room
+      for `length` tokens of the decoder.
+    """
+    tokens, segments, positions = (
+      jnp.asarray(batch[name]) for name in ('tokens', 'segments', 'positions')
+    )
+    memory, _ = self.encoder(
+      self.embedding(tokens), visible(segments, segments), positions
+    )
+    return Cache.empty(
+      self.cfg.stacks[1],
+      len(tokens),
+      length,
+      self.decoder.remember(memory, segments),
+    )
+
+  def extend(
+    self, cache: Cache, tokens: Int[Array, 'b t'], segments: Int[Array, 'b t']
+  ) -> tuple[Float[Array, 'b v'], Cache]:
+    """Reads decoder `tokens` after those in the cache, as `Decoder.extend`."""
+    x, cache = self.decoder.extend(self.embedding(tokens), segments, cache)
+    return self.head(x[:, -1:], self.embedding.table[...])[:, 0], cache

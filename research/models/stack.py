@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from research.models import layers, positions
-from research.models.attention import Attention
+from research.models.attention import Attention, visible
+from research.models.cache import Cache, KeysValues, Memory
 from research.models.config import StackShape
 
 
@@ -21,13 +22,27 @@ class Surroundings(NamedTuple):
     angles: Rotation of queries and keys in self attention.
     memory: Another stack's output.
     memory_mask: What each token may look at in the memory.
+    start: Where in the cache, if there is one, the first token stands.
   """
 
-  mask: Bool[Array, '#b t t']
-  bias: Float[Array, 'n t t'] | None = None
+  mask: Bool[Array, '#b t s']
+  bias: Float[Array, 'n t s'] | None = None
   angles: Float[Array, 'b t r'] | None = None
-  memory: Float[Array, 'b s d'] | None = None
-  memory_mask: Bool[Array, 'b t s'] | None = None
+  memory: Float[Array, 'b m d'] | None = None
+  memory_mask: Bool[Array, 'b t m'] | None = None
+  start: Int[Array, ''] | None = None
+
+
+class Past(NamedTuple):
+  """What one block has in a cache.
+
+  Attributes:
+    read: Keys and values of its self attention, [b, s, k, h].
+    memory: Those of its cross attention, [b, m, k, h], if it has any.
+  """
+
+  read: KeysValues
+  memory: KeysValues | None
 
 
 class Block(nnx.Module):
@@ -57,15 +72,28 @@ class Block(nnx.Module):
     x: Float[Array, 'b t d'],
     around: Surroundings,
     key: jax.Array | None = None,
-  ) -> tuple[Float[Array, 'b t d'], dict[str, Float[Array, 'b n t _']]]:
-    """The stream after this block, and the weights of its attention."""
-    cfg, weights = self.shape.config, {}
+    past: Past | None = None,
+  ) -> tuple[
+    Float[Array, 'b t d'], dict[str, Float[Array, 'b n t _']], KeysValues
+  ]:
+    """The stream after this block.
+
+    Returns:
+      The stream, the weights of its attention, and the keys and values of `x`
+      in self attention.
+    """
+    cfg, weights, made = self.shape.config, {}, []
     keys = iter([None] * 6 if key is None else jax.random.split(key, 6))
 
     def attention(y):
-      y, weights['self'] = self.attention(
+      read = KeysValues(*self.attention.project(y, around.angles))
+      made.append(read)
+      if past is not None:
+        assert around.start is not None
+        read = past.read.write(read, around.start)
+      y, weights['self'] = self.attention.read(
         y,
-        y,
+        *read,
         around.mask,
         bias=around.bias,
         angles=around.angles,
@@ -75,10 +103,15 @@ class Block(nnx.Module):
       return layers.dropout(y, cfg.dropout, next(keys))
 
     def cross(y):
-      assert self.cross is not None and around.memory is not None
-      assert around.memory_mask is not None
-      y, weights['cross'] = self.cross(
-        y, around.memory, around.memory_mask, rate=cfg.dropout, key=next(keys)
+      assert self.cross is not None and around.memory_mask is not None
+      if past is None:
+        assert around.memory is not None
+        read = self.cross.project(around.memory)
+      else:
+        assert past.memory is not None
+        read = past.memory
+      y, weights['cross'] = self.cross.read(
+        y, *read, around.memory_mask, rate=cfg.dropout, key=next(keys)
       )
       return layers.dropout(y, cfg.dropout, next(keys))
 
@@ -88,7 +121,8 @@ class Block(nnx.Module):
     branches = [(attention, self.attention_norm)]
     branches += [(cross, self.cross_norm)] if self.shape.cross else []
     branches += [(mlp, self.mlp_norm)]
-    return _RESIDUALS[cfg.residual](x, branches), weights
+    x = _RESIDUALS[cfg.residual](x, branches)
+    return x, weights, made[0]
 
 
 def _pre(x, branches):
@@ -183,8 +217,7 @@ class Stack(nnx.Module):
       memory,
       memory_mask,
     )
-    x = self.position.add(x, where)
-    x = x if self.embedding_norm is None else self.embedding_norm(x)
+    x = self._enter(x, where)
     keys = None
     if key is not None:
       first, rest = jax.random.split(key)
@@ -193,13 +226,77 @@ class Stack(nnx.Module):
 
     def apply(x, layer):
       block, key = layer
-      x, weights = block(x, around, key)
+      x, weights, _ = block(x, around, key)
       return x, weights if attention_weights else {}
 
     apply = jax.checkpoint(apply, prevent_cse=False) if cfg.remat else apply
     unroll = cfg.unroll or 1
     x, weights = jax.lax.scan(apply, x, (self.blocks, keys), unroll=unroll)
-    return (x if self.norm is None else self.norm(x)), weights
+    return self._leave(x), weights
+
+  def extend(
+    self,
+    x: Float[Array, 'b t d'],
+    segments: Int[Array, 'b t'],
+    cache: Cache,
+  ) -> tuple[Float[Array, 'b t d'], Cache]:
+    """Applies a causal stack to tokens that come after those in the cache.
+
+    Args:
+      x: Token embeddings.
+      segments: 1 for tokens, 0 for the padding before a shorter row.
+      cache: What was read before; there must be room for `x`.
+
+    Returns:
+      The stream after the last norm, and the cache with `x` in it.
+    """
+    start, where = cache.length, cache.positions(segments)
+    kept = cache.mark(segments)
+    memory = cache.memory
+    around = Surroundings(
+      visible(
+        segments,
+        kept.segments,
+        causal=True,
+        window=self.shape.config.window,
+        start=start,
+      ),
+      self.position.bias(
+        start + jnp.arange(x.shape[1]), jnp.arange(kept.segments.shape[1])
+      ),
+      self.position.rotation(where),
+      memory_mask=memory and visible(segments, memory.segments),
+      start=start,
+    )
+
+    def apply(x, layer):
+      block, past = layer
+      x, _, made = block(x, around, past=past)
+      return x, made
+
+    past = Past(cache.read, memory and memory.read)
+    unroll = self.shape.config.unroll or 1
+    x, made = jax.lax.scan(
+      apply, self._enter(x, where), (self.blocks, past), unroll=unroll
+    )
+    return self._leave(x), kept._replace(read=cache.read.write(made, start))
+
+  def remember(
+    self, memory: Float[Array, 'b m d'], segments: Int[Array, 'b m']
+  ) -> Memory:
+    """The keys and values of cross attention with `memory`, all layers."""
+
+    def project(_, block):
+      return None, KeysValues(*block.cross.project(memory))
+
+    return Memory(jax.lax.scan(project, None, self.blocks)[1], segments)
+
+  def _enter(self, x, where):
+    x = self.position.add(x, where)
+    return x if self.embedding_norm is None else self.embedding_norm(x)
+
+  def _leave(self, x):
+    return x if self.norm is None else self.norm(x)
 
 
 def _name_layers(blocks: Block) -> Block:

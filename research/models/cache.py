@@ -1,0 +1,103 @@
+"""Key/value cache: what causal blocks have read, so that it is read once.
+
+All rows of a batch are written at one place, so a shorter prompt is padded on
+its left with segment 0. Distances in the array are then those in the text, and
+every kind of position works alike.
+
+Dimensions: `l` layers, `b` batch, `t` new tokens, `s` room, `m` memory, `k`
+key and value heads, `h` d_head.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from research.models.config import StackShape
+
+
+class KeysValues(NamedTuple):
+  """Keys, already rotated, and values; of one layer, or of all stacked."""
+
+  keys: Float[Array, '*l b s k h']
+  values: Float[Array, '*l b s k h']
+
+  def write(
+    self, new: 'KeysValues', start: Int[Array, ''] | int
+  ) -> 'KeysValues':
+    """These with `new` in the places from `start` on."""
+
+    def put(old, new):
+      return jax.lax.dynamic_update_slice_in_dim(old, new, start, old.ndim - 3)
+
+    return KeysValues(*map(put, self, new))
+
+
+class Memory(NamedTuple):
+  """What cross attention reads: another stack's output, projected once.
+
+  Attributes:
+    read: Keys and values, [l, b, m, k, h].
+    segments: 1 for tokens, 0 for padding.
+  """
+
+  read: KeysValues
+  segments: Int[Array, 'b m']
+
+
+class Cache(NamedTuple):
+  """What a causal stack has read, with room for more.
+
+  Attributes:
+    read: Keys and values of self attention, [l, b, s, k, h].
+    segments: 1 where a token stands, 0 for padding and where nothing is yet.
+    length: Places written, padding included. Nothing checks that it stays
+      within the room: whoever makes a cache knows how much will be read.
+    memory: Of cross attention, if the stack has it.
+  """
+
+  read: KeysValues
+  segments: Int[Array, 'b s']
+  length: Int[Array, '']
+  memory: Memory | None = None
+
+  @classmethod
+  def empty(
+    cls,
+    shape: StackShape,
+    n_rows: int,
+    length: int,
+    memory: Memory | None = None,
+  ) -> 'Cache':
+    """A cache of `n_rows` rows with room for `length` tokens."""
+    spec, dtype = shape.config.attention, shape.config.dtype
+    size = shape.n_layers, n_rows, length, spec.n_kv_heads, spec.d_head
+    read = KeysValues(jnp.zeros(size, dtype), jnp.zeros(size, dtype))
+    segments = jnp.zeros((n_rows, length), jnp.int32)
+    return cls(read, segments, jnp.int32(0), memory)
+
+  def positions(self, segments: Int[Array, 'b t']) -> Int[Array, 'b t']:
+    """Positions in their rows of new tokens; 0 for padding."""
+    before = jnp.sum(self.segments, axis=1, keepdims=True)
+    return jnp.maximum(before + jnp.cumsum(segments, axis=1) - 1, 0)
+
+  def mark(self, segments: Int[Array, 'b t']) -> 'Cache':
+    """The cache with places taken for new tokens, not yet written."""
+    marked = jax.lax.dynamic_update_slice_in_dim(
+      self.segments, segments, self.length, 1
+    )
+    length = self.length + segments.shape[1]
+    return self._replace(segments=marked, length=length)
+
+  def rows(self, index: Int[Array, ' c']) -> 'Cache':
+    """The rows at `index`, in that order, each as often as it is named."""
+
+    def take(x):
+      return x[:, index]
+
+    memory = self.memory and Memory(
+      jax.tree.map(take, self.memory.read), self.memory.segments[index]
+    )
+    read = jax.tree.map(take, self.read)
+    return Cache(read, self.segments[index], self.length, memory)
