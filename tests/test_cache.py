@@ -119,18 +119,6 @@ def test_the_cached_path_has_the_logits_of_the_uncached(architecture, parts):
   check(config(architecture, parts))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-  ('architecture', 'part'),
-  [case for case in variants.CASES if case[0] != 'encoder'],
-)
-def test_the_cached_path_has_the_logits_of_the_uncached_for_each_part(
-  architecture, part
-):
-  fits = {'target_len': 7} if architecture == 'encoder_decoder' else {}
-  check(variants.config(architecture, part, **fits))
-
-
 @pytest.mark.parametrize('part', ['learned', 'alibi'])
 def test_more_padding_before_a_prompt_changes_nothing(part):
   cfg = variants.config('decoder', part)
