@@ -1,0 +1,240 @@
+"""A published checkpoint on disk, seen as a choice of parts and parameters.
+
+Everything that could be wrong with it is looked for before a number is read.
+"""
+
+from collections.abc import Iterator, Mapping
+import json
+import pathlib
+import re
+from typing import Any, NamedTuple
+
+from flax import nnx
+import jax
+import numpy as np
+
+from research.config import BadInput
+from research.fields import nearest
+from research.interop import tensors
+from research.interop.families import alibi, bert, gpt, llama, t5
+from research.interop.family import Family, Settings
+from research.interop.table import Shape, Tensor
+from research.interop.tensors import Tensors
+from research.models import transformer
+from research.models.config import ModelConfig
+
+FAMILIES = (
+  llama.LLAMA,
+  gpt.GPT2,
+  gpt.GPT_NEOX,
+  gpt.GPT_J,
+  gpt.OPT,
+  alibi.BLOOM,
+  alibi.FALCON,
+  alibi.MPT,
+  t5.T5,
+  bert.BERT,
+  bert.ROBERTA,
+  bert.DISTILBERT,
+)
+CONFIG = 'config.json'
+
+
+class Checkpoint(NamedTuple):
+  """A published checkpoint.
+
+  Attributes:
+    folder: Where it lies.
+    settings: Its `config.json`.
+    config: The same as a choice of parts.
+    tensors: Its tensors by the names of the table.
+    table: Which of them are which parameters.
+  """
+
+  folder: pathlib.Path
+  settings: Mapping[str, Any]
+  config: ModelConfig
+  tensors: 'Renamed'
+  table: Mapping[str, Tensor]
+
+  def parameters(self) -> Iterator[tuple[str, np.ndarray]]:
+    """Each parameter of the model, in the model's order, read from disk."""
+    places = {
+      name: entry for entry in self.table.values() for name in entry.ours
+    }
+    for name, shape in shapes(self.config).items():
+      template = name.replace('.blocks.', '.blocks.{}.')
+      yield name, self._read(places[template], template, shape)
+
+  def _read(self, entry: Tensor, ours: str, shape: Shape) -> np.ndarray:
+    if not entry.layered:
+      return entry.split(self.tensors[entry.name], ours, shape)
+    stacked = None
+    for i in range(shape[0]):
+      x = entry.split(self.tensors[entry.name.format(i)], ours, shape[1:])
+      stacked = tensors.empty(shape, x.dtype) if stacked is None else stacked
+      stacked[i] = x
+    assert stacked is not None
+    return stacked
+
+
+class Renamed(NamedTuple):
+  """The tensors of a file by the names that a family's table has for them."""
+
+  tensors: Any
+  names: Mapping[str, str]
+
+  def __getitem__(self, name: str) -> np.ndarray:
+    return self.tensors[self.names[name]]
+
+  def shape(self, name: str) -> Shape:
+    """The shape of a tensor, which is not read."""
+    return self.tensors.shape(self.names[name])
+
+
+def read(folder: pathlib.Path) -> Checkpoint:
+  """The checkpoint in `folder`, checked.
+
+  Raises:
+    BadInput: There is none, its architecture is unknown, or a tensor is
+      missing, surplus or of another shape than `config.json` says.
+  """
+  path = folder / CONFIG
+  if not path.is_file():
+    raise BadInput(f'source={folder} has no {CONFIG}: name a checkpoint folder')
+  try:
+    data = json.loads(path.read_text(encoding='utf-8'))
+  except ValueError as error:
+    raise BadInput(f'{path} is no JSON: {error}') from None
+  return checked(folder, data, family(data), tensors.find(folder))
+
+
+def family(data: Mapping[str, Any]) -> Family:
+  """The family that a `config.json` names.
+
+  Raises:
+    BadInput: It is not one of ours.
+  """
+  kind = data.get('model_type')
+  for one in FAMILIES:
+    if kind in one.model_types:
+      return one
+  known = [name for one in FAMILIES for name in one.model_types]
+  hint = nearest(str(kind), known)
+  raise BadInput(
+    f'config.json: model_type={kind!r} is no family we know; {hint}'
+  )
+
+
+def checked(
+  folder: pathlib.Path, data: Mapping[str, Any], kind: Family, found: Any
+) -> Checkpoint:
+  """The checkpoint made of `config.json`'s data and the tensors found.
+
+  Raises:
+    BadInput: A tensor is missing, surplus or of another shape.
+  """
+  names = _names(kind, found)
+  cfg = kind.read(Settings(data), names.keys())
+  table = kind.table(cfg, shapes(cfg))
+  renamed = Renamed(found, names)
+  expected = _expected(cfg, table)
+  for name in expected:
+    if name not in names:
+      raise BadInput(f'{folder}: tensor {name} is missing; {CONFIG} implies it')
+  tied = {e.name for e in kind.tensors(cfg) if e.ours == ('head.weight',)}
+  for name in names:
+    if name in expected or (cfg.tied_head and name in tied):
+      continue
+    if not any(re.fullmatch(pattern, name) for pattern in kind.ignored):
+      raise BadInput(
+        f'{folder}: tensor {name} is surplus: {CONFIG} leaves no place for it'
+      )
+  for name, shape in expected.items():
+    if renamed.shape(name) != shape:
+      raise BadInput(
+        f'{folder}: tensor {name} has shape {renamed.shape(name)};'
+        f' {CONFIG} implies {shape}'
+      )
+  return Checkpoint(folder, data, cfg, renamed, table)
+
+
+def _names(kind: Family, found: Tensors) -> dict[str, str]:
+  """What is in the file, by the names of the family's table."""
+  bare = not any(name.startswith(kind.prefix) for name in found)
+  names = {}
+  for name in found:
+    plain = re.sub(r'\.gamma$', '.weight', re.sub(r'\.beta$', '.bias', name))
+    plain = kind.prefix + plain if bare else plain
+    names[plain] = name
+  for alias, name in kind.aliases.items():
+    if alias in names:
+      names.setdefault(name, names[alias])
+      del names[alias]
+  return names
+
+
+def _expected(
+  cfg: ModelConfig, table: Mapping[str, Tensor]
+) -> dict[str, Shape]:
+  """The shape of each tensor of theirs that the config implies."""
+  ours = {}
+  depth = {}
+  for name, shape in shapes(cfg).items():
+    template = name.replace('.blocks.', '.blocks.{}.')
+    layered = template != name
+    ours[template] = shape[1:] if layered else shape
+    depth[template] = shape[0] if layered else None
+  expected = {}
+  for name, entry in table.items():
+    shape, n = entry.shape(ours), depth[entry.ours[0]]
+    for full in [name] if n is None else map(name.format, range(n)):
+      expected[full] = shape
+  return expected
+
+
+def shapes(cfg: ModelConfig) -> dict[str, Shape]:
+  """The shape of each parameter of the model, in its order."""
+  return {name: x.shape for name, x in _named(_abstract(cfg))}
+
+
+def _abstract(cfg: ModelConfig):
+  return jax.eval_shape(lambda: transformer.build(cfg, nnx.Rngs(0)))
+
+
+def _named(model: Any) -> list[tuple[str, Any]]:
+  """The leaves of a model by dotted name."""
+  leaves = jax.tree_util.tree_leaves_with_path(model)
+  return [
+    (
+      jax.tree_util.keystr(path, simple=True, separator='.')[: -len('.value')],
+      x,
+    )
+    for path, x in leaves
+  ]
+
+
+def assemble(
+  cfg: ModelConfig, parameters: Iterator[tuple[str, np.ndarray]]
+) -> transformer.Model:
+  """The model with these parameters, in float32, one at a time.
+
+  On a CPU the arrays are not copied once more.
+  """
+  abstract = _abstract(cfg)
+  arrays = []
+  for (expected, _), (name, x) in zip(
+    _named(abstract), parameters, strict=True
+  ):
+    assert expected == name, (expected, name)
+    arrays.append(jax.device_put(_aligned(x), may_alias=True))
+  return jax.tree.unflatten(jax.tree.structure(abstract), arrays)
+
+
+def _aligned(x: np.ndarray) -> np.ndarray:
+  """`x` in float32, where JAX can use the memory as it is."""
+  if x.dtype == np.float32 and x.flags.c_contiguous and not x.ctypes.data % 64:
+    return x
+  y = tensors.empty(x.shape, np.dtype(np.float32))
+  y[...] = x
+  return y
