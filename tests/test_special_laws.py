@@ -312,9 +312,8 @@ def test_resamples_of_both_steps_differ_and_spread_about_the_fit():
   theta = law.solve(given, 100, 0).theta
   rng = np.random.default_rng(0)
   loss = given.loss * np.exp(0.002 * rng.standard_normal((50, len(given))))
-  weight = np.ones_like(loss)
-  samples = law.again(given, theta, loss, weight)
-  np.testing.assert_array_equal(samples, law.again(given, theta, loss, weight))
+  samples = law.again(given, theta, loss)
+  np.testing.assert_array_equal(samples, law.again(given, theta, loss))
   # The anchor (0, 1) holds b at one, its bound.
   assert (samples[:, -1] == 1).all() and theta[-1] == 1
   spread = samples[:, :-1].std(axis=0)

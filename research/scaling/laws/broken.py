@@ -28,15 +28,11 @@ class Broken(Curve):
   """
 
   name: ClassVar[str] = 'broken'
-  coordinates: ClassVar[tuple[str, ...]] = (
-    'ln a',
-    'ln b',
-    'c0',
-    'c1',
-    'ln d',
-    'ln f',
-  )
   column: str = 'flops'
+
+  @property
+  def coordinates(self) -> tuple[str, ...]:
+    return ('ln a', 'ln b', 'c0', 'c1', 'ln d', 'ln f')
 
   @property
   def least(self) -> int:

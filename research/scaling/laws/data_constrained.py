@@ -43,15 +43,10 @@ class DataConstrained(Curve):
 
   name: ClassVar[str] = 'data_constrained'
   columns: ClassVar[tuple[str, ...]] = ('params', 'tokens', 'unique_tokens')
-  coordinates: ClassVar[tuple[str, ...]] = (
-    'a',
-    'b',
-    'e',
-    'alpha',
-    'beta',
-    'ln R_D*',
-    'ln R_N*',
-  )
+
+  @property
+  def coordinates(self) -> tuple[str, ...]:
+    return ('a', 'b', 'e', 'alpha', 'beta', 'ln R_D*', 'ln R_N*')
 
   def evaluate(
     self, theta: np.ndarray, points: Points

@@ -24,7 +24,10 @@ class Overtrained(Curve):
   """
 
   name: ClassVar[str] = 'overtrained'
-  coordinates: ClassVar[tuple[str, ...]] = ('ln a', 'ln b', 'ln E', 'c')
+
+  @property
+  def coordinates(self) -> tuple[str, ...]:
+    return ('ln a', 'ln b', 'ln E', 'c')
 
   def evaluate(
     self, theta: np.ndarray, points: Points

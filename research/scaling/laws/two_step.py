@@ -73,14 +73,10 @@ class TwoStep(Law):
     return Solution(theta, first.value, certificate)
 
   def again(
-    self,
-    points: Points,
-    theta: np.ndarray,
-    loss: np.ndarray,
-    weight: np.ndarray,
+    self, points: Points, theta: np.ndarray, loss: np.ndarray
   ) -> np.ndarray:
     """Step 1 on other losses; step 2 on runs drawn with replacement."""
-    first = Chinchilla().again(points, theta[:5], loss, weight)
+    first = Chinchilla().again(points, theta[:5], loss)
     data = self._checkpoints(points)
     # Seeded by the losses, which the bootstrap's own seed has drawn.
     rng = np.random.default_rng(
