@@ -15,6 +15,7 @@ import importlib
 import inspect
 import itertools
 import json
+import logging
 import pkgutil
 import re
 import sys
@@ -152,7 +153,9 @@ def _run(main: Callable[[], None], split: Callable[[list], list]) -> None:
     with _one_line():
       rest = _parse_flags(split(argv))
     if flags.FLAGS['verbosity'].using_default_value:
-      flags.FLAGS.verbosity = -1  # Warnings; absl would show Orbax's chatter.
+      flags.FLAGS.verbosity = -1  # Warnings; by default absl hides them.
+      # Orbax speaks through absl's logger and warns of a slow disk.
+      logging.getLogger('absl').setLevel(logging.ERROR)
     return rest
 
   def call(_):
