@@ -1,18 +1,21 @@
-"""Evaluates a trained run: perplexity by domain, and the shared yardstick.
+"""Evaluates a trained run: perplexity by domain, the yardstick, and tasks.
 
-    python -m experiments.evaluate --workdir=RUN [--config.n_spans=256]
+    python -m experiments.evaluate --workdir=RUN [--config.n_spans=256] \
+        [--config.tasks=Addition,Copy --config.tasks.0.digits=3 \
+         --config.shots=0,1,4 --config.prompting=plain,chain_of_thought]
 
 The rows are printed as a table and kept in RUN/evaluations, one file for each
-way of evaluating. A run of the quickstart takes 10 s, most of it compilation.
+way of evaluating; what the model answered, item by item, in RUN/answers, and
+is not asked again. A run of the quickstart takes 10 s, most of it compilation.
 """
 
 from absl import flags
 from etils import epath
 
-from research import config
+from research import config, provenance
 from research.data import pipeline
 from research.study import listing, store
-from research.study.evaluation import Evaluation, evaluate
+from research.study.evaluation import Evaluation, check, evaluate
 from research.train import loop
 
 _WORKDIR = flags.DEFINE_string(
@@ -24,9 +27,23 @@ def main(how: Evaluation) -> None:
   """Evaluates the newest checkpoint of the run."""
   workdir = epath.Path(_WORKDIR.value)
   cfg, state = loop.restore(workdir)
-  measured = evaluate(state.model, pipeline.prepare(cfg.data), how)
+  dataset, step = pipeline.prepare(cfg.data), int(state.step)
+  check(cfg.model, dataset, how)
+  kept = store.answers(workdir, step)
+  measured = evaluate(state.model, dataset, how, kept)
   rows = [
-    {'config': config.fingerprint(cfg), 'step': int(state.step), **row}
+    {
+      'config': config.fingerprint(cfg),
+      'step': step,
+      'architecture': cfg.model.architecture,
+      'params': cfg.model.n_params,
+      'seed': cfg.seed,
+      'skill_share': cfg.data.skill_share,
+      'tokenizer_hash': dataset.tokenizer.hash,
+      'data_hash': dataset.hash,
+      **provenance.provenance(),
+      **row,
+    }
     for row in measured.rows
   ]
   path = workdir / 'evaluations' / f'{config.fingerprint(how)}.jsonl'

@@ -45,6 +45,7 @@ class Verses:
   longest: int = 100
   share: float = 0.02
   guess = 0.0
+  prose = True
 
   def __post_init__(self):
     if self.longest < 20:

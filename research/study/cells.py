@@ -146,7 +146,9 @@ class Work(NamedTuple):
       'flop_convention': 'model',
       **provenance.provenance(),
     }
-    found = evaluate(model, dataset, self.evaluation)
+    found = evaluate(
+      model, dataset, self.evaluation, store.answers(run, facts.get('step'))
+    )
     return Measured(
       [{**common, **row} for row in [*costs, *found.rows]],
       [{'run': cell.name, **row} for row in found.spans],

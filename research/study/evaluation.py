@@ -1,18 +1,20 @@
-"""What is measured on a trained model, and with how much text."""
+"""What is measured on a trained model, with how much text and which tasks."""
 
 import dataclasses
 import functools
 from typing import Any, NamedTuple
 
+from research import files
 from research.config import BadInput
 from research.data.pipeline import Dataset
-from research.evals import perplexity, yardstick
+from research.evals import abilities, perplexity, yardstick
 from research.evals.perplexity import Row
+from research.evals.prompts import Prompting, Task
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluation:
-  """How much validation text each model reads.
+  """How much validation text each model reads, and what it is asked.
 
   Attributes:
     n_tokens: Most validation tokens of each domain, spread evenly over it.
@@ -22,7 +24,12 @@ class Evaluation:
     span_length: Tokens of a span.
     context: Tokens before a span that every architecture reads.
     batch_size: Rows evaluated together; no part of the result.
-    seed: Of the spans, and of the masks of native validation.
+    seed: Of the spans, of the masks of native validation, and of the items.
+    tasks: What is asked of every network, in each way and with all `shots`.
+    shots: Numbers of solved items before a question.
+    prompting: Ways to ask (`evals.prompts.Posed`).
+    n_items: Items of each task.
+    n_samples: Answers drawn for each item, from which PassUntil is told.
   """
 
   n_tokens: int = 16_384
@@ -34,12 +41,32 @@ class Evaluation:
     default=32, metadata={'fingerprint': False}
   )
   seed: int = 0
+  tasks: tuple[Task, ...] = ()
+  shots: tuple[int, ...] = (0,)
+  prompting: tuple[Prompting, ...] = ('plain',)
+  n_items: int = 200
+  n_samples: int = 0
 
   def __post_init__(self):
-    for name in ('n_tokens', 'window', 'n_spans', 'span_length', 'context'):
+    counts = 'n_tokens', 'window', 'n_spans', 'span_length', 'context'
+    for name in (*counts, 'n_items'):
       value = getattr(self, name)
       if value is not None and value < 1:
         raise BadInput(f'{name}={value} must be at least 1')
+    if self.n_samples < 0 or any(k < 0 for k in self.shots):
+      raise BadInput(
+        f'n_samples={self.n_samples} and shots={self.shots} must be at least 0'
+      )
+
+  @property
+  def asking(self) -> dict[str, Any]:
+    """How tasks are asked, as `abilities.check` and `evaluate` take it."""
+    return {
+      'shots': self.shots,
+      'prompting': self.prompting,
+      'n_items': self.n_items,
+      'seed': self.seed,
+    }
 
 
 class Measured(NamedTuple):
@@ -57,12 +84,12 @@ class Measured(NamedTuple):
 
 
 def check(model: Any, dataset: Dataset, how: Evaluation) -> None:
-  """Refuses spans that the text or the model cannot hold; computes nothing.
+  """Refuses spans and prompts that text or model cannot hold; computes nothing.
 
   Args:
     model: Its config; None for an n-gram model.
     dataset: What it is evaluated on.
-    how: The spans.
+    how: The spans and the tasks.
 
   Raises:
     BadInput: As `evaluate`.
@@ -70,10 +97,20 @@ def check(model: Any, dataset: Dataset, how: Evaluation) -> None:
   specials = _spans(dataset, how).specials
   if model is not None:
     yardstick.layout_of(model, how.context, how.span_length, specials)
+    abilities.check(model, dataset.tokenizer, how.tasks, **how.asking)
 
 
-def evaluate(model: Any, dataset: Dataset, how: Evaluation) -> Measured:
-  """Native validation and the yardstick, for any kind of model."""
+def evaluate(
+  model: Any,
+  dataset: Dataset,
+  how: Evaluation,
+  folder: files.Path | None = None,
+) -> Measured:
+  """Native validation and the yardstick, for any kind of model; tasks.
+
+  An n-gram model is asked none. Outputs of tasks are kept in `folder`, if
+  given, and read there rather than asked for again.
+  """
   spans = _spans(dataset, how)
   config = getattr(model, 'cfg', None)
   rows = perplexity.evaluate(
@@ -88,6 +125,16 @@ def evaluate(model: Any, dataset: Dataset, how: Evaluation) -> Measured:
   rows += yardstick.rows(model, spans, bits)
   if getattr(config, 'architecture', None) == 'encoder':
     rows += yardstick.evaluate_pseudo(model, spans, batch_size=how.batch_size)
+  if config is not None:
+    rows += abilities.evaluate(
+      model,
+      dataset.tokenizer,
+      how.tasks,
+      **how.asking,
+      n_samples=how.n_samples,
+      batch_size=how.batch_size,
+      folder=folder,
+    )
   columns = spans.domains, bits.tolist(), spans.n_bytes.tolist()
   return Measured(
     rows,

@@ -80,7 +80,7 @@ def measures(rows: Sequence[Mapping[str, Any]]) -> str:
   """One line a measure: task, domain, metric, value and standard error."""
   lines = [
     (
-      f'{row["task"]} {row["domain"]}',
+      _task(row),
       row['metric'],
       _number(row['value'], '.4f'),
       _number(row.get('stderr'), '.4f'),
@@ -89,6 +89,13 @@ def measures(rows: Sequence[Mapping[str, Any]]) -> str:
     for row in rows
   ]
   return _table(('task', 'metric', 'value', '±', 'n'), lines)
+
+
+def _task(row: Mapping[str, Any]) -> str:
+  """The task with its domain, or with the way in which it was asked."""
+  if 'prompting' not in row:
+    return f'{row["task"]} {row["domain"]}'
+  return f'{row["task"]} {row["prompting"]} {row["shots"]}-shot'
 
 
 def _value(cell: pd.DataFrame, task: str, metric: str) -> float | None:

@@ -4,6 +4,7 @@ STUDY/study.json            the plan's config
 STUDY/runs/NAME/            one run: config, checkpoints, metrics
 STUDY/runs/NAME/results.jsonl   its rows; there once the cell is done
 STUDY/runs/NAME/spans.jsonl     bits of each span of the yardstick
+STUDY/runs/NAME/answers/     what it answered, item by item, packed
 STUDY/runs/NAME/failure.json    why the cell failed, if it did
 STUDY/results.jsonl         all rows, in the order of the plan
 STUDY/spans.jsonl           likewise
@@ -67,6 +68,11 @@ def spans(workdir: str | os.PathLike[str]) -> pd.DataFrame:
   path = epath.Path(workdir) / SPANS
   rows = read_rows(path) if path.exists() else []
   return pd.DataFrame(rows, columns=['run', 'span', 'domain', 'bits', 'bytes'])
+
+
+def answers(run: Path, step: int | None) -> Path:
+  """Where the outputs of a run's model at a step are kept."""
+  return run / 'answers' / f'step-{step}'
 
 
 def curve(run: Path) -> pd.DataFrame:
