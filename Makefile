@@ -6,17 +6,19 @@ PYTHONS = python3.11 python3.12 python3.13 python3 python
 PYTHON = $(VENV)/bin/python
 PYTEST = $(PYTHON) -m pytest -n 2
 
-# Locks are complete and hashed; promise, which TFDS needs, has no wheel.
+# Locks are complete and hashed; a few old packages have no wheel.
 # Compiling all of every package takes longer than what is used, when used.
 INSTALL = @$(PYTHON) -m pip install -qq --disable-pip-version-check \
   --no-compile --no-deps --no-build-isolation
-LOCKED = $(INSTALL) --require-hashes --only-binary=:all: --no-binary=promise
+LOCKED = $(INSTALL) --require-hashes --only-binary=:all: \
+  --no-binary=promise,rouge-score,sqlitedict,word2number
 
-.PHONY: help study test slow fast check lock
+.PHONY: help study test slow parity fast check lock
 
 help:
 	@echo 'make study   trains the quickstart ladder and writes its report'
 	@echo 'make test    runs the tests; make slow, the long ones'
+	@echo 'make parity  the tests against torch, transformers and lm-eval'
 	@echo 'make check   formats, lint and types, changing nothing'
 	@echo 'make lock    pins what pyproject.toml names anew in requirements/;'
 	@echo '             with UPGRADE=--upgrade all of it at its newest'
@@ -26,10 +28,15 @@ study: $(VENV)/.runtime
 	  --workdir=runs/quickstart
 
 test: $(VENV)/.test
-	$(PYTEST) -m 'not slow'
+	$(PYTEST) -m 'not slow and not parity'
 
 slow: $(VENV)/.test
-	$(PYTEST) -m slow
+	$(PYTEST) -m 'slow and not parity'
+
+# Reference implementations, in an environment of their own.
+parity:
+	$(MAKE) .venv-parity/.parity VENV=.venv-parity
+	.venv-parity/bin/python -m pytest -m parity
 
 # What another Python, JAX or Flax would break first.
 FAST = config provenance floors corpora recurrent language optimizers \
@@ -50,6 +57,11 @@ $(VENV)/.runtime: requirements/build.txt requirements/runtime.txt
 	$(LOCKED) -r requirements/build.txt
 	$(LOCKED) -r requirements/runtime.txt
 	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.parity: $(VENV)/.test requirements/parity.txt
+	$(PYTHON) -m pip install -qq --disable-pip-version-check torch==2.13.0
+	$(LOCKED) -r requirements/parity.txt
 	@touch $@
 
 $(VENV)/.test $(VENV)/.check: $(VENV)/.%: $(VENV)/.runtime requirements/%.txt
@@ -77,8 +89,9 @@ PINNED = $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' \
 
 lock: build/uv/bin/uv
 	$(COMPILE) -o requirements/runtime.txt
-	for extra in build test check; do \
-	  $(COMPILE) --constraint requirements/runtime.txt $(PINNED) \
+	echo "torch; sys_platform == 'none'" > build/apart.txt
+	for extra in build test check harness parity; do \
+	  $(COMPILE) --override build/apart.txt --constraint requirements/runtime.txt $(PINNED) \
 	    --extra $$extra -o requirements/$$extra.txt && \
 	  sed -i.bak '/^$$/d; /^# The following packages/,$$d' requirements/$$extra.txt && \
 	  rm requirements/$$extra.txt.bak || exit; \
