@@ -155,6 +155,27 @@ def test_seeds_are_averaged_and_their_spread_joins_the_error():
     assert cells['stderr'][name] == pytest.approx(np.hypot(0.03, 0.2))
 
 
+def test_a_cell_of_one_seed_has_the_deviation_of_those_that_are_repeated():
+  frame = synthetic.study(budgets=(1e12, 3e12), count=2, noise=0, seeds=(0, 1))
+  frame = frame[(frame['seed'] == 0) | (frame['budget'] == 1e12)]
+  moved = (frame['seed'] == 1) & (frame['architecture'] == 'decoder')
+  sizes = frame['params'].where(moved).rank(method='dense').fillna(0)
+  frame = frame.assign(value=frame['value'] + 0.3 * (sizes == 1))
+  frame['value'] += 0.1 * (sizes == 2)
+  cells = frontier.over_seeds(
+    frontier.final(frame, 'yardstick', 'bits_per_byte')
+  )
+  mine = cells[cells['architecture'] == 'decoder'].sort_values(by='seeds')
+  # Variances .3²/2 and .1²/2, of one degree of freedom each.
+  deviation = np.sqrt((0.3**2 / 2 + 0.1**2 / 2) / 2)
+  assert mine['seeds'].tolist() == [1, 1, 2, 2]
+  expected = deviation / np.sqrt(mine['seeds'])
+  np.testing.assert_allclose(mine['spread'], expected)
+  np.testing.assert_allclose(mine['stderr'], np.hypot(expected, 0.03))
+  alone = cells[cells['architecture'] == 'lstm']
+  assert alone['spread'].isna().all()
+
+
 def test_runs_that_share_a_seed_are_not_averaged():
   frame = synthetic.study(budgets=(1e12,), count=1)
   twin = frame.assign(run=frame['run'] + '-twin')

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import surfaces
 
-from research.scaling import fit
+from research.scaling import bootstrap, fit
 from research.scaling.laws.chinchilla import Chinchilla
 
 
@@ -33,3 +33,11 @@ def test_the_optimum_is_the_cheapest_way_to_its_loss():
   assert sizes[losses.argmin()] == pytest.approx(
     best['params']['value'], rel=1e-4
   )
+
+
+def test_an_interval_may_be_open_and_is_of_arrays():
+  low, high = bootstrap.interval(np.array([1.0, 2.0, 3.0, np.inf]))
+  assert (low, high) == (1, np.inf)
+  assert isinstance(low, np.ndarray)
+  low, high = bootstrap.interval(np.arange(2002.0).reshape(1001, 2))
+  np.testing.assert_array_equal(high - low, [1900, 1900])

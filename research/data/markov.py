@@ -21,10 +21,11 @@ class Markov:
   """A stationary Markov source over characters, drawn from a seed.
 
   The next character depends on the last `order`, by a table of weights
-  (-ln u)^`sharpness`, u uniform: at 1 its rows are uniform on the simplex, at
-  0 all alike. Every document is a piece of the stationary process, so no
-  predictor of the true context does better than `entropy_rate` a character,
-  on average, and the table itself does as well.
+  (-ln u)^`sharpness` / place^`skew`: u is uniform, drawn for every context, and
+  place is the character's in the alphabet, so that with a skew some characters,
+  and so some contexts, are rare, as in a language. Every document is a piece of
+  the stationary process, so no predictor of the true context does better than
+  `entropy_rate` a character, on average, and the table itself does as well.
 
   What a model is measured on has this floor only where it sees `order`
   characters of the document. The yardstick's targets do, with a context that
@@ -35,7 +36,8 @@ class Markov:
   Attributes:
     order: Characters that the next one depends on.
     alphabet: The characters, each one byte.
-    sharpness: How uneven the table is.
+    sharpness: How much contexts differ; at 0 they do not.
+    skew: How much rarer the alphabet's last characters are than its first.
     n_documents: How many there are; more leave the first ones as they are.
     length: Characters of each.
     seed: Of table and text.
@@ -44,6 +46,7 @@ class Markov:
   order: int = 2
   alphabet: str = ' aeinost'
   sharpness: float = 2.0
+  skew: float = 0.0
   n_documents: int = 1024
   length: int = 4096
   seed: int = 0
@@ -54,8 +57,9 @@ class Markov:
         raise BadInput(f'{name}={getattr(self, name)} must be at least 1')
     if self.seed < 0:
       raise BadInput(f'seed={self.seed} must not be negative')
-    if not 0 <= self.sharpness <= 20:
-      raise BadInput(f'sharpness={self.sharpness} must be from 0 to 20')
+    for name in ('sharpness', 'skew'):
+      if not 0 <= getattr(self, name) <= 20:
+        raise BadInput(f'{name}={getattr(self, name)} must be from 0 to 20')
     if (
       not self.alphabet.isascii()
       or len(set(self.alphabet)) < 2
@@ -113,6 +117,7 @@ def table(source: Markov) -> Float[np.ndarray, 's a']:
   shape = source.n_states, len(source.alphabet)
   weights = -np.log(_uniform(source.seed, 0, _TABLE, shape))
   weights **= source.sharpness
+  weights /= np.arange(1, shape[1] + 1) ** source.skew
   return weights / weights.sum(axis=1, keepdims=True)
 
 

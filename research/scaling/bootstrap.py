@@ -48,5 +48,8 @@ def interval(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     empty = np.full(samples.shape[1:], np.nan)
     return empty, empty
   tail = (1 - LEVEL) / 2
-  low, high = np.nanquantile(samples, [tail, 1 - tail], axis=0)
-  return low, high
+  # No mean of two samples is taken, since one may be infinite.
+  low, high = np.nanquantile(
+    samples, [tail, 1 - tail], axis=0, method='inverted_cdf'
+  )
+  return np.asarray(low), np.asarray(high)

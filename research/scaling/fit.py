@@ -271,8 +271,9 @@ def _ranged(value, samples: np.ndarray) -> dict[str, Any]:
   """A value with its bootstrap error and interval."""
   low, high = bootstrap.interval(samples)
   enough = len(samples) > 1
+  finite = samples[np.isfinite(samples)]
   return {
     'value': float(value),
-    'stderr': float(np.nanstd(samples, ddof=1)) if enough else None,
+    'stderr': float(finite.std(ddof=1)) if len(finite) > 1 else None,
     'interval95': [float(low), float(high)] if enough else None,
   }

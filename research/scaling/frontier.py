@@ -88,10 +88,12 @@ def final(
 def over_seeds(rows: pd.DataFrame, *fields: str) -> pd.DataFrame:
   """Means over the seeds of a cell, one row a cell.
 
-  The error of a mean is the evaluation's own (the same spans for every seed,
-  so it does not shrink) and the seeds' standard error, added in quadrature;
-  NaN where neither is known. Runs that look alike and share a seed differ in
-  something the table does not name: they stay apart.
+  `spread` is the seeds' standard error, NaN where no cell is repeated: the
+  deviation between seeds is pooled over an architecture's repeated cells, so
+  that a cell of one seed has one, too. `stderr` adds in quadrature the
+  evaluation's own error (the same spans for every seed, so it does not
+  shrink); NaN where neither is known. Runs that look alike and share a seed
+  differ in something the table does not name: they stay apart.
 
   Args:
     rows: What `final` returns.
@@ -105,14 +107,25 @@ def over_seeds(rows: pd.DataFrame, *fields: str) -> pd.DataFrame:
   means = groups.agg(
     value=('value', 'mean'),
     own=('stderr', lambda x: np.sqrt((x**2).mean())),
-    spread=('value', lambda x: x.std(ddof=1) / np.sqrt(len(x))),
+    variance=('value', 'var'),
     flops=('flops', 'mean'),
     seeds=('value', 'size'),
   ).reset_index()
+  means['spread'] = _pooled(means) / np.sqrt(means['seeds'])
   errors = means[['own', 'spread']].to_numpy(float)
   total = np.sqrt(np.nansum(errors**2, axis=1))
   total[np.isnan(errors).all(axis=1)] = np.nan
-  return means.drop(columns=['own', 'spread', '_twin']).assign(stderr=total)
+  return means.drop(columns=['own', 'variance', '_twin']).assign(stderr=total)
+
+
+def _pooled(means: pd.DataFrame) -> pd.Series:
+  """The deviation between seeds, pooled by architecture and domain."""
+  free = (means['seeds'] - 1).astype(float)
+  sums = pd.DataFrame({'squares': means['variance'] * free, 'free': free})
+  keys = [means['architecture'], means['domain']]
+  sums = sums.groupby(keys, dropna=False).transform('sum')
+  mean = sums['squares'] / sums['free'].where(sums['free'] > 0)
+  return cast(pd.Series, mean**0.5)
 
 
 def best_by(rows: pd.DataFrame, *keys: str) -> pd.DataFrame:

@@ -162,8 +162,10 @@ def from_study(
 ) -> dict[str, Points]:
   """The points of a study's results table, by architecture.
 
-  Seeds are averaged; their spread enters `stderr`. Of cells that differ in a
-  swept field the best stands for its size and budget.
+  Seeds are averaged; `stderr` is their spread (`frontier.over_seeds`). The
+  evaluation's own error is not in it: all cells read the same text, so it
+  moves them together. Of cells that differ in a swept field the best stands
+  for its size and budget.
 
   Args:
     frame: A results table.
@@ -177,7 +179,8 @@ def from_study(
   )
   return {
     str(name): from_frame(
-      mine.rename(columns={'value': 'loss'}), f'architecture={name}'
+      mine.assign(loss=mine['value'], stderr=mine['spread']),
+      f'architecture={name}',
     )
     for name, mine in cells.groupby('architecture', sort=False)
   }

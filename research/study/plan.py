@@ -7,6 +7,7 @@ from typing import Any
 from research import config
 from research.config import BadInput
 from research.scaling.ladder import Ladder
+from research.scaling.laws.chinchilla import Chinchilla
 from research.study.cells import Cell, NGram
 from research.study.evaluation import Evaluation
 from research.study.executors import InProcess, Pool
@@ -139,6 +140,7 @@ class StudyConfig:
     question: What the study asks, in a sentence.
     designs: What is trained.
     evaluation: How each cell is evaluated.
+    law: What is fitted to each architecture; no part of the fingerprint.
     executor: How cells are run; no part of the fingerprint.
     flops_per_second: Sustained rate that the plan's times assume, measured on
       the machine the study is meant for; no part of the fingerprint.
@@ -149,6 +151,9 @@ class StudyConfig:
   question: str
   designs: tuple[IsoFlop | Grid | NGram, ...]
   evaluation: Evaluation = Evaluation()
+  law: Chinchilla = dataclasses.field(
+    default=Chinchilla(), metadata={'fingerprint': False}
+  )
   executor: InProcess | Pool = dataclasses.field(
     default=InProcess(), metadata={'fingerprint': False}
   )

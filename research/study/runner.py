@@ -6,11 +6,11 @@ import json
 from research import config
 from research.config import BadInput
 from research.files import write_whole
-from research.study import store
+from research.study import predictions, store
 from research.study.cells import Cell, Work
 from research.study.cells import check as check_cell
 from research.study.executors import Event
-from research.study.plan import StudyConfig, cells, groups
+from research.study.plan import StudyConfig, cells, groups, waiting
 
 STUDY = 'study.json'
 
@@ -61,8 +61,10 @@ def run(
 ) -> list[Cell]:
   """Runs the cells of `study` that are not done; returns the whole plan.
 
-  Text is tokenised and every cell checked first. The table in `workdir` is
-  rewritten from the runs at the end, also when the study is interrupted.
+  Text is tokenised and every cell checked first. Cells that wait for a
+  prediction of them are run when the others are done and it is registered. The
+  table in `workdir` is rewritten from the runs at the end, also when the study
+  is interrupted.
 
   Raises:
     BadInput: A cell does not fit its data, its evaluation or the devices, or
@@ -75,16 +77,29 @@ def run(
     if not _done(cell, workdir):
       check_cell(cell, study.evaluation)
   claim(study, workdir)
-  todo = [
-    left
-    for group in groups(planned)
-    if (left := [(i, c) for i, c in group if not _done(c, workdir)])
-  ]
+  work = Work(workdir, study.evaluation)
+  held = {cell.name for cell in waiting(study)}
+  early = {cell.name for cell in planned} - held
   try:
-    study.executor.run(todo, Work(workdir, study.evaluation), listen)
+    study.executor.run(_todo(planned, early, workdir), work, listen)
+    if held:
+      collect(planned, workdir)
+      predictions.register(study, workdir)
+      study.executor.run(_todo(planned, held, workdir), work, listen)
   finally:
     collect(planned, workdir)
   return planned
+
+
+def _todo(
+  planned: list[Cell], names: set[str], workdir: store.Path
+) -> list[list[tuple[int, Cell]]]:
+  """The cells of those names that are not done, by shape."""
+  groups_left = [
+    [(i, c) for i, c in group if c.name in names and not _done(c, workdir)]
+    for group in groups(planned)
+  ]
+  return [group for group in groups_left if group]
 
 
 def collect(planned: list[Cell], workdir: store.Path) -> None:
