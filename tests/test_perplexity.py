@@ -16,6 +16,7 @@ from research.data.pipeline import Dataset
 from research.data.tokenizers import Bytes
 from research.evals import likelihood, perplexity, yardstick
 from research.evals.windows import windows, word_starts
+from research.inference import score
 from research.models.config import ModelConfig
 from research.models.ngram import NGram
 from research.models.recurrent import Recurrent
@@ -260,7 +261,7 @@ def test_targets_are_scored_alike_in_batches_of_any_size():
   special = batch['targets'] >= TOKENIZER.n_text
   assert special.any()
   for batch_size in (1, 3, 7, 16):
-    nll = likelihood.target_nll(model, batch, TOKENIZER.n_text, batch_size)
+    nll = score.target_nll(model, batch, TOKENIZER.n_text, batch_size)
     full = np.log(np.exp(logits).sum(-1)) - chosen
     np.testing.assert_allclose(nll.full, full, rtol=1e-5)
     full = np.log(np.exp(text).sum(-1)) - chosen

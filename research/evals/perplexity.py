@@ -21,8 +21,9 @@ from research.data.corruption import (
 from research.data.layout import Layout
 from research.data.pipeline import Dataset
 from research.data.tokenizers import Tokenizer
-from research.evals.likelihood import Ratio, ratio, target_nll
+from research.evals.likelihood import Ratio, ratio
 from research.evals.windows import Windows, windows, word_starts
+from research.inference.score import target_nll
 from research.models.ngram import NGram
 
 Row = dict[str, Any]

@@ -15,7 +15,8 @@ from research.data.layout import Layout
 from research.data.pipeline import Dataset
 from research.data.specials import Specials
 from research.data.suffix import suffix_inputs
-from research.evals.likelihood import ratio, target_nll
+from research.evals.likelihood import ratio
+from research.inference.score import target_nll
 from research.models.ngram import NGram
 
 Row = dict[str, Any]
