@@ -24,6 +24,7 @@ GENERATIVE = {
   'task_prefix': 'Add.\n',
   'example_input_prefix': 'In: ',
   'example_output_prefix': ' Out: ',
+  'few_shot_example_separator': '\n\n',
   'examples': [
     {'input': f'{i} + {i}', 'target': [str(2 * i), f'{2 * i}.0']}
     for i in range(6)
@@ -68,8 +69,8 @@ def test_a_generated_answer_of_bigbench_may_have_several_forms(folder):
   for text, prompt in zip(posed.texts, posed.prompts, strict=True):
     (shot,) = prompt.shots
     assert text == (
-      f'Add.\nIn: {shot.question} Out: {shot.answer}\n'
-      f'Add.\nIn: {prompt.item.question} Out:'
+      f'Add.\nIn: {shot.question} Out: {shot.answer}\n\n'
+      f'In: {prompt.item.question} Out:'
     )
     assert prompt.item.others == (f'{prompt.item.answer}.0',)
   assert task.guess is None

@@ -53,6 +53,7 @@ class Template:
   """How an item is written; `{question}`, `{rationale}`, `{answer}` stand in.
 
   Attributes:
+    prefix: Stands once, before all shots.
     ask: What comes before an answer.
     reply: The answer, with the `end` that closes it.
     think: What comes before an answer that is worked out.
@@ -61,6 +62,7 @@ class Template:
     end: Closes an answer.
   """
 
+  prefix: str = ''
   ask: str = '{question} ='
   reply: str = ' {answer}\n'
   think: str = '{question} ?'

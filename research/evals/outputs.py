@@ -29,7 +29,7 @@ from research.evals.prompts import Posed
 
 Output = dict[str, Any]
 
-RATIONALE = 48  # tokens of the longest chain of thought
+_RATIONALE = 64  # tokens of a chain of thought where no item has one
 
 
 def outputs(
@@ -44,8 +44,9 @@ def outputs(
   """The model's output for each prompt of `posed`.
 
   With a chain of thought the model writes on until it concludes, ends its line
-  or has said `RATIONALE` tokens; the conclusion's cue is added, and the answer
-  is asked for after it, as after a plain prompt.
+  or has said as much as the longest rationale there is (64 tokens if none); the
+  conclusion's cue is added, and the answer is asked for after it, as after a
+  plain prompt.
 
   Args:
     model: A network with `cfg`.
@@ -100,9 +101,8 @@ def check(cfg: Any, posed: Posed, tokenizer: Tokenizer) -> None:
   asking = _Asking(None, posed, tokenizer, 1)
   longest = max(map(len, asking.contexts(posed.texts)))
   if posed.worked:
-    answering.check(cfg, longest, RATIONALE, posed.task)
-    # The cue of a conclusion, at most a token a byte, and the answer.
-    longest += RATIONALE + len(posed.template.conclude.encode())
+    answering.check(cfg, longest, asking.thought, posed.task)
+    longest += asking.thought
   answering.check(cfg, longest, asking.slot, posed.task)
 
 
@@ -120,6 +120,15 @@ class _Asking:
       for text in (prompt.item.answer, *prompt.item.choices)
     ]
     self.slot = max(len(self.reply(text)) for text in texts)
+    conclude = posed.template.conclude
+    worked = [
+      f' {prompt.item.rationale}{conclude}'
+      for prompt in posed.prompts
+      if prompt.item.rationale
+    ]
+    self.thought = max(
+      [len(tokenizer.encode(text)) for text in worked], default=_RATIONALE
+    )
 
   def reply(self, answer: str) -> np.ndarray:
     """The ids of an answer with what stands around it."""
@@ -161,7 +170,7 @@ class _Asking:
   def rationales(self, texts: Sequence[str]) -> list[str]:
     """What the model works out before it concludes."""
     conclude = self.posed.template.conclude.rstrip(' ')
-    said = self.say(texts, slot=RATIONALE)
+    said = self.say(texts, slot=self.thought)
     return [text.partition(conclude)[0] for text in said]
 
   def score(self, texts: Sequence[str], answers: Sequence[str]):
@@ -211,6 +220,7 @@ class _Asking:
     empty = (template.think if self.posed.worked else template.ask).format(
       question=''
     )
+    empty = template.prefix + empty
     asked = [texts[i] for i, _ in rows]
     different = list(dict.fromkeys(choice for _, choice in rows))
     scored = self.score(asked, [choice for _, choice in rows])

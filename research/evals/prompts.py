@@ -47,7 +47,10 @@ class Posed(NamedTuple):
   def texts(self) -> list[str]:
     """What is read before each answer."""
     return [
-      ''.join(self.template.solved(shot, self.worked) for shot in prompt.shots)
+      self.template.prefix
+      + ''.join(
+        self.template.solved(shot, self.worked) for shot in prompt.shots
+      )
       + self.template.asked(prompt.item, self.worked)
       for prompt in self.prompts
     ]

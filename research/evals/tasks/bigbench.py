@@ -17,6 +17,7 @@ class BigBench:
   """One JSON task of BIG-bench (Srivastava et al. 2022), generative or choice.
 
   Never train on it: each file carries a canary. It is read where it lies.
+  Choices are asked in the file's order; BIG-bench draws one.
 
   Attributes:
     task: Its folder below `folder`: `modified_arithmetic/three_digit_addition`.
@@ -33,11 +34,14 @@ class BigBench:
 
   @property
   def template(self) -> Template:
-    """The prefixes of the task; a space that ends one begins the answer."""
+    """The prefixes of the task; a space that ends one begins the answer.
+
+    A separator of shots without a line's end is a line's end here.
+    """
     data = _read(self._path())
-    before = data.get('task_prefix', '') + data.get(
-      'example_input_prefix', '\nQ: '
-    )
+    before = data.get('example_input_prefix', '\nQ: ')
+    apart = data.get('few_shot_example_separator', '\n')
+    apart = apart if '\n' in apart else '\n'
     after = data.get('example_output_prefix', '\nA: ')
     bare = after.rstrip(' ')
     space = after[len(bare) :] or ' '
@@ -46,8 +50,9 @@ class BigBench:
     )
     natural = finite.NATURAL
     return Template(
+      prefix=data.get('task_prefix', ''),
       ask=f'{before}{{question}}{bare}',
-      reply=f'{space}{{answer}}\n',
+      reply=f'{space}{{answer}}{apart}',
       think=f"{before}{{question}}{bare} Let's think step by step.",
       reason=natural.reason,
       conclude=natural.conclude,
