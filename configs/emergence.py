@@ -145,7 +145,7 @@ def skills() -> StudyConfig:
 QUICK = (
   Copy(length=4),
   Recall(pairs=3),
-  Addition(digits=1),
+  Addition(digits=2),
   Parity(bits=10, subset=3),
 )
 

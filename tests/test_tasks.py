@@ -134,7 +134,7 @@ def test_reasoning_gym_is_asked_of_its_own_items(monkeypatch):
       raise ValueError('no such family')
     return [
       {'question': f'{seed} + {i}', 'answer': seed + i} for i in range(size)
-    ]
+    ] + [{'question': 'why', 'answer': None}]
 
   module = types.ModuleType('reasoning_gym')
   module.create_dataset = create_dataset

@@ -6,7 +6,7 @@ from typing import Any
 
 from research import files
 from research.data.tokenizers import Tokenizer
-from research.evals import metrics, outputs
+from research.evals import answering, metrics, outputs
 from research.evals.prompts import Posed, Prompting, Task, pose
 
 Row = dict[str, Any]
@@ -69,8 +69,11 @@ def check(
   Raises:
     BadInput: As `evaluate`.
   """
-  for posed in _all(tasks, shots, prompting, n_items, seed):
-    outputs.check(cfg, posed, tokenizer)
+  asked = tuple(tasks), tuple(shots), tuple(prompting), n_items, seed
+  for name, need in _needs(tokenizer, *asked):
+    if need.thought:
+      answering.check(cfg, need.context, need.thought, name)
+    answering.check(cfg, need.context + need.thought, need.slot, name)
 
 
 def rows(posed: Posed, found: Sequence[outputs.Output]) -> Iterator[Row]:
@@ -93,6 +96,13 @@ def _all(tasks, shots, prompting, n_items: int, seed: int) -> Iterator[Posed]:
         posed = _posed(task, way, k, n_items, seed)
         if posed is not None:
           yield posed
+
+
+@functools.lru_cache(maxsize=8)
+def _needs(tokenizer: Tokenizer, *asked) -> list[tuple[str, outputs.Need]]:
+  return [
+    (posed.task, outputs.need(posed, tokenizer)) for posed in _all(*asked)
+  ]
 
 
 _posed = functools.lru_cache(maxsize=256)(pose)

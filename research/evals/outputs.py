@@ -18,7 +18,7 @@ An output is a JSON object, and a file of them is packed lines beside the run:
 from collections.abc import Sequence
 import json
 import lzma
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -92,18 +92,25 @@ def read(path: files.Path) -> list[Output]:
   return [json.loads(line) for line in lines]
 
 
-def check(cfg: Any, posed: Posed, tokenizer: Tokenizer) -> None:
-  """Refuses prompts that a model of config `cfg` cannot read; asks nothing.
+class Need(NamedTuple):
+  """What a task as it is asked needs of a model, in tokens.
 
-  Raises:
-    BadInput: A prompt with its answer does not fit the model.
+  Attributes:
+    context: The longest prompt, without a rationale.
+    slot: The longest answer.
+    thought: The longest rationale; 0 if none is asked for.
   """
+
+  context: int
+  slot: int
+  thought: int
+
+
+def need(posed: Posed, tokenizer: Tokenizer) -> Need:
+  """What `posed` needs of a model that is asked by `outputs`."""
   asking = _Asking(None, posed, tokenizer, 1)
   longest = max(map(len, asking.contexts(posed.texts)))
-  if posed.worked:
-    answering.check(cfg, longest, asking.thought, posed.task)
-    longest += asking.thought
-  answering.check(cfg, longest, asking.slot, posed.task)
+  return Need(longest, asking.slot, asking.thought if posed.worked else 0)
 
 
 class _Asking:

@@ -56,7 +56,13 @@ def _items(family: str, size: int, seed: int) -> tuple[Item, ...]:
     entries = gym.create_dataset(family, size=size, seed=seed)
   except ValueError as error:
     raise BadInput(f'tasks.family={family!r}: {error}') from None
-  found = {entry['question']: str(entry['answer']) for entry in entries}
+  found = {
+    entry['question']: str(entry['answer'])
+    for entry in entries
+    if entry['answer'] is not None  # Only the package's own scorer knows these.
+  }
+  if not found:
+    raise BadInput(f'tasks.family={family!r}: its items have no single answer')
   return tuple(
     Item(question, answer, question) for question, answer in found.items()
   )
