@@ -107,9 +107,9 @@ def study() -> StudyConfig:
       ' size at each budget?'
     ),
     designs=(
-      arm('decoder', (2, 3, 4, 6, 8), (1e11, 2e11, 4e11, 8e11)),
-      arm('encoder', (1, 2, 3, 4, 6), (1e11, 2e11, 4e11)),
-      arm('encoder_decoder', (1, 2, 3, 4, 6), (1e11, 2e11, 4e11)),
+      arm('decoder', (2, 3, 4, 6, 8), (1e11, 2e11, 4e11, 8e11), 3, True),
+      arm('encoder', (1, 2, 3, 4, 6), (1e11, 2e11, 4e11), 2),
+      arm('encoder_decoder', (1, 2, 3, 4, 6), (1e11, 2e11, 4e11), 2),
       *(lstm(flops) for flops in (1e11, 4e11)),
       *(NGram(data=DATA, order=order) for order in (2, 5)),
     ),
@@ -120,14 +120,24 @@ def study() -> StudyConfig:
 
 
 def arm(
-  architecture: Architecture, dials: tuple[int, ...], budgets: tuple[float, ...]
+  architecture: Architecture,
+  dials: tuple[int, ...],
+  budgets: tuple[float, ...],
+  seeds: int = 1,
+  predicted: bool = False,
 ) -> IsoFlop:
-  """One architecture's isoFLOP grid."""
+  """One architecture's isoFLOP grid; its first budget is repeated over seeds.
+
+  If `predicted`, its largest budget waits for a registered prediction.
+  """
   return IsoFlop(
     train=train(architecture),
     ladder=ladder(architecture),
     dials=dials,
     budgets=budgets,
+    seeds=tuple(range(seeds)),
+    repeated=budgets[:1],
+    predicted=predicted,
   )
 
 

@@ -45,7 +45,7 @@ def test_only_the_budgets_that_are_named_are_repeated_over_seeds():
 
 def test_of_a_predicted_design_the_largest_budget_waits():
   arm = quickstart.arm('decoder', (2, 3), (4e11, 1e11, 8e11, 2e11))
-  design = dataclasses.replace(arm, predicted=True, seeds=(0, 1))
+  design = dataclasses.replace(arm, predicted=True, seeds=(0, 1), repeated=None)
   config = study(arm, design)
   largest = {c.name for c in cells(config) if c.labels['budget'] == 8e11}
   assert {c.name for c in plan.waiting(config)} == largest
@@ -116,6 +116,8 @@ def test_the_quickstart_covers_what_it_promises():
   assert all(len(d.dials) >= 5 for d in arms)
   assert len(found['decoder'].budgets) >= 4
   assert all(len(d.budgets) >= 3 for d in arms)
+  assert found['decoder'].predicted
+  assert all(len(d.seeds) > 1 and d.repeated for d in arms)
 
 
 def test_the_accelerators_ladder_reaches_from_10m_to_1b():
