@@ -20,7 +20,10 @@ from research import config, files
 from research.data import published
 from research.plots import papers
 from research.scaling.papers import (
+  besiroglu,
   gadre,
+  hoffmann,
+  kaplan,
   muennighoff,
   passuntil,
   porian,
@@ -29,7 +32,10 @@ from research.scaling.papers import (
 )
 
 PAPERS = {
+  'besiroglu': besiroglu,
   'gadre': gadre,
+  'hoffmann': hoffmann,
+  'kaplan': kaplan,
   'muennighoff': muennighoff,
   'passuntil': passuntil,
   'porian': porian,

@@ -12,7 +12,10 @@ from scipy import stats
 from research.config import BadInput
 from research.plots import papers
 from research.scaling.papers import (
+  besiroglu,
   gadre,
+  hoffmann,
+  kaplan,
   muennighoff,
   passuntil,
   porian,
@@ -33,7 +36,9 @@ def test_published_runs_give_the_published_numbers(paper):
   check(paper.reproduce(published_runs.folder()))
 
 
-@pytest.mark.parametrize('paper', [muennighoff, schaeffer, passuntil])
+@pytest.mark.parametrize(
+  'paper', [hoffmann, kaplan, muennighoff, schaeffer, passuntil]
+)
 def test_papers_without_runs_give_their_numbers_without_a_folder(paper):
   check(paper.reproduce(None))
 
@@ -115,6 +120,58 @@ def test_the_authors_own_files_say_the_same_as_the_table(tmp_path):
       file.parent.mkdir(parents=True, exist_ok=True)
       file.write_text(json.dumps(data))
   check(gadre.reproduce(tmp_path))
+
+
+def points_of_figure_4(folder, noise=0.0, constants=besiroglu.CONSTANTS):
+  """A table as the authors publish theirs, made from constants."""
+  rng, c = np.random.default_rng(0), constants
+  n = np.exp(rng.uniform(np.log(6e7), np.log(1.6e10), 245))
+  d = n * np.exp(rng.uniform(np.log(1), np.log(200), 245))
+  loss = c['E'] + c['A'] / n ** c['alpha'] + c['B'] / d ** c['beta']
+  loss *= np.exp(noise * rng.standard_normal(245))
+  off = np.argsort(loss)[-5:]
+  loss[off] *= 1.3
+  table = {'x': 0, 'Model Size': n, 'Training FLOP': 6 * n * d, 'loss': loss}
+  pd.DataFrame(table).to_csv(folder / besiroglu.TABLE, index=False)
+  return n, d, off
+
+
+def test_a_surface_of_besiroglus_constants_gives_them_back(tmp_path):
+  n, d, off = points_of_figure_4(tmp_path)
+  seen = besiroglu.runs(tmp_path)
+  assert len(seen) == 240
+  np.testing.assert_allclose(
+    np.sort(seen.tokens), np.sort(np.delete(d, off)), rtol=1e-12
+  )
+  solution = besiroglu.Chinchilla().solve(seen, 500, 0)
+  true = besiroglu.coordinates(besiroglu.CONSTANTS)
+  np.testing.assert_allclose(solution.theta, true, rtol=1e-4)
+  assert besiroglu.objective(true, seen)[0] < 1e-20
+
+
+def test_points_of_other_constants_miss_besiroglus_numbers(tmp_path):
+  points_of_figure_4(tmp_path, 0.005, besiroglu.HOFFMANN)
+  found = besiroglu.reproduce(tmp_path)
+  missed = {target.name for target in found.targets if not target.met}
+  assert {'E', 'beta', 'a of N* ∝ C^a'} < missed
+
+
+def test_the_huber_sum_has_its_own_gradient(tmp_path):
+  points_of_figure_4(tmp_path, noise=0.005)
+  seen = besiroglu.runs(tmp_path)
+  theta = besiroglu.coordinates(besiroglu.HOFFMANN)
+  _, slopes = besiroglu.objective(theta, seen)
+  for i, step in enumerate(1e-7 * np.eye(5)):
+    above, below = (
+      besiroglu.objective(theta + s, seen)[0] for s in (step, -step)
+    )
+    assert slopes[i] == pytest.approx((above - below) / 2e-7, rel=1e-3)
+
+
+def test_rounded_exponents_do_not_give_hoffmanns_own_allocation():
+  alpha, beta = (besiroglu.HOFFMANN[name] for name in ('alpha', 'beta'))
+  assert round(beta / (alpha + beta), 2) == 0.46
+  assert round(0.28 / (0.34 + 0.28), 2) == 0.45
 
 
 def test_pythia_is_read_from_its_own_files(tmp_path):

@@ -50,10 +50,10 @@ def test_without_a_folder_the_authors_files_are_asked_for(monkeypatch):
     raise BadInput('no network')
 
   monkeypatch.setattr(published, 'fetch', fetch)
-  for paper in ('gadre', 'pythia'):
+  for paper in ('besiroglu', 'gadre', 'pythia'):
     with pytest.raises(BadInput, match='no network'):
       run(paper=paper)
-  assert [name for name, _, _ in asked] == ['gadre', 'pythia']
+  assert [name for name, _, _ in asked] == ['besiroglu', 'gadre', 'pythia']
   for _, address, _ in asked:
     commit = address.rstrip('/').rpartition('/')[2]
     assert len(commit) == 40 and int(commit, 16)
