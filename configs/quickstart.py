@@ -108,6 +108,8 @@ def study() -> StudyConfig:
     ),
     designs=(
       arm('decoder', (2, 3, 4, 6, 8), (1e11, 2e11, 4e11, 8e11), 3, True),
+      # Cheap decoders reach what the other two do, so that compute compares.
+      arm('decoder', (1, 2, 3), (2.5e10, 5e10)),
       arm('encoder', (1, 2, 3, 4, 6), (1e11, 2e11, 4e11), 2),
       arm('encoder_decoder', (1, 2, 3, 4, 6), (1e11, 2e11, 4e11), 2),
       *(lstm(flops) for flops in (1e11, 4e11)),
