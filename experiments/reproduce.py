@@ -30,6 +30,7 @@ from research.scaling.papers import (
   pythia,
   schaeffer,
 )
+from research.scaling.papers.reproduction import unlike
 
 PAPERS = {
   'besiroglu': besiroglu,
@@ -63,6 +64,8 @@ def main() -> None:
     folder = published.fetch(name, paper.ADDRESS, paper.FILES)
   found = paper.reproduce(folder)
   print(found)
+  for table in unlike(folder) if folder else ():
+    print(f'{table} is not the table on which the numbers were met')
   image = io.BytesIO()
   papers.reproduction(found).savefig(image, format='png', dpi=150)
   out = pathlib.Path(_OUT.value or f'reproduction_{name}.png')

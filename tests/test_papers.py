@@ -20,6 +20,7 @@ from research.scaling.papers import (
   passuntil,
   porian,
   pythia,
+  reproduction,
   schaeffer,
 )
 from research.scaling.papers.reproduction import Target
@@ -178,7 +179,7 @@ def test_pythia_is_read_from_its_own_files(tmp_path):
   table = pd.read_csv(published_runs.folder() / pythia.TABLE)
   mine = table[(table['model'] == pythia.MODEL) & (table['shots'] == 0)]
   lambada = mine[mine['task'] == 'lambada_openai']
-  for step, path in zip(pythia.STEPS, pythia.FILES, strict=True):
+  for step, path in zip(pythia.COMMITS, pythia.FILES, strict=True):
     rows = lambada[lambada['step'] == step].set_index('metric')['value']
     file = tmp_path / path
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -267,3 +268,13 @@ def test_a_figure_shows_every_panel_and_series():
   assert len(figure.axes[0].lines) == len(found.panels[0].series)
   texts = [text.get_text() for text in figure.axes[0].get_legend().texts]
   assert texts == ['task law', 'accelerated']
+
+
+def test_another_table_than_the_one_that_was_checked_is_named(tmp_path):
+  folder = published_runs.folder()
+  assert reproduction.unlike(folder) == []
+  for name in reproduction.CHECKED:
+    (tmp_path / name).write_bytes((folder / name).read_bytes())
+  assert reproduction.unlike(tmp_path) == []
+  (tmp_path / gadre.TABLE).write_text('name\n')
+  assert reproduction.unlike(tmp_path) == [gadre.TABLE]

@@ -46,17 +46,18 @@ def test_without_a_folder_the_authors_files_are_asked_for(monkeypatch):
   asked = []
 
   def fetch(name, address, files):
-    asked.append((name, address, len(files)))
+    asked.append((name, [address + file for file in files]))
     raise BadInput('no network')
 
   monkeypatch.setattr(published, 'fetch', fetch)
   for paper in ('besiroglu', 'gadre', 'pythia'):
     with pytest.raises(BadInput, match='no network'):
       run(paper=paper)
-  assert [name for name, _, _ in asked] == ['besiroglu', 'gadre', 'pythia']
-  for _, address, _ in asked:
-    commit = address.rstrip('/').rpartition('/')[2]
-    assert len(commit) == 40 and int(commit, 16)
+  assert [name for name, _ in asked] == ['besiroglu', 'gadre', 'pythia']
+  for _, addresses in asked:
+    for address in addresses:
+      commit = address.split('/')[5]
+      assert len(commit) == 40 and int(commit, 16)
 
 
 def test_a_paper_whose_authors_publish_a_pickle_is_one_line():

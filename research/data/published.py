@@ -21,8 +21,8 @@ def fetch(name: str, address: str, files: Sequence[str]) -> pathlib.Path:
 
   Args:
     name: What the user calls them; names the folder in the user's cache.
-    address: Base address with the commit in it; ends with a slash.
-    files: Paths below it.
+    address: Base address; ends with a slash.
+    files: Paths below it; they or the address name a commit.
 
   Raises:
     BadInput: There is no network, the host has no such file, or a file is not

@@ -25,12 +25,23 @@ TABLE = 'pythia_evals.csv'
 """All evaluations in one table, as prepared for this project."""
 
 MODEL = 'pythia-1.4b'
-STEPS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000, 3000, 13000, 143000)
 
-COMMIT = '58f33c6e3b521435f5af695eeb3a327a35ac4e58'
-ADDRESS = f'https://raw.githubusercontent.com/EleutherAI/pythia/{COMMIT}/'
+COMMITS = {
+  0: 'ddad623a9395d2ecc4cf52dda5379ffd0fd82597',
+  8: 'ddad623a9395d2ecc4cf52dda5379ffd0fd82597',
+  32: 'ddad623a9395d2ecc4cf52dda5379ffd0fd82597',
+  512: '58f33c6e3b521435f5af695eeb3a327a35ac4e58',
+  1000: '4d0c90183683435b20890cabca52783c3b820d3c',
+  23000: 'ddad623a9395d2ecc4cf52dda5379ffd0fd82597',
+  43000: '4d0c90183683435b20890cabca52783c3b820d3c',
+  83000: '4d0c90183683435b20890cabca52783c3b820d3c',
+}
+"""By step, a commit that is known to hold its file."""
+
+ADDRESS = 'https://raw.githubusercontent.com/EleutherAI/pythia/'
 FILES = tuple(
-  f'evals/pythia-v1/{MODEL}/zero-shot/1.4b_step{step}.json' for step in STEPS
+  f'{commit}/evals/pythia-v1/{MODEL}/zero-shot/1.4b_step{step}.json'
+  for step, commit in COMMITS.items()
 )
 """The authors' own files, for where there is no table."""
 
@@ -108,7 +119,7 @@ def _read(folder: pathlib.Path) -> pd.DataFrame:
 
 def _read_authors(folder: pathlib.Path) -> pd.DataFrame:
   rows = []
-  for step, name in zip(STEPS, FILES, strict=True):
+  for step, name in zip(COMMITS, FILES, strict=True):
     results = json.loads((folder / name).read_text())['results']
     for metric in ('acc', 'ppl'):
       value = results['lambada_openai'][metric]

@@ -1,6 +1,7 @@
 """Reproduction: our number beside a published one, and what a figure shows."""
 
 import dataclasses
+import hashlib
 import math
 import pathlib
 from typing import Literal
@@ -107,6 +108,29 @@ class Reproduction:
     ]
     table = [line.rstrip() for line in lines]
     return '\n'.join([self.source, *table, *self.notes])
+
+
+CHECKED = {
+  'gadre_overtraining.csv': '6d2f41141eec91d90b53f2cddc5aad14'
+  '7be6d4931918266a7c54c02b8070ab71',
+  'porian_isoflop_points_refinedweb.csv': '4bf50ff0f393bf7b9e2dab30f77e74e2'
+  '988a392ac4622d3e4190dc3c18be3c10',
+  'porian_optima_refinedweb.csv': 'a136ee19be182162ded28b34a67044dc'
+  'd04b8cfa4c872a16897e25a1c53118f8',
+  'pythia_evals.csv': '9a866713c1897ea3df7a6c34167c57be'
+  '1d08635615c30e5a3a55b621507e35e1',
+}
+"""SHA-256 of the tables on which the numbers were met."""
+
+
+def unlike(folder: pathlib.Path) -> list[str]:
+  """The tables in `folder` that are not those of `CHECKED`."""
+  return [
+    name
+    for name, digest in CHECKED.items()
+    if (folder / name).is_file()
+    and hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest
+  ]
 
 
 def read(folder: pathlib.Path, name: str, *columns: str) -> pd.DataFrame:
