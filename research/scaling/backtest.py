@@ -1,10 +1,15 @@
 """Backtest: the largest budget, predicted from the smaller ones."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from research.scaling import bootstrap
 from research.scaling.points import Points
+
+if TYPE_CHECKING:
+  from research.scaling.fit import Fit
+  from research.scaling.laws.allocation import Allocation
 
 
 def split(points: Points) -> tuple[np.ndarray, np.ndarray] | None:
@@ -18,28 +23,68 @@ def split(points: Points) -> tuple[np.ndarray, np.ndarray] | None:
   return (~largest, largest) if (~largest).any() else None
 
 
-def score(
-  points: Points, value: np.ndarray, low: np.ndarray, high: np.ndarray
-) -> list[dict[str, Any]]:
-  """Predicted beside actual, one entry a point.
+def losses(before: 'Fit', held: Points) -> list[dict[str, Any]]:
+  """Each held-out loss beside what the fit of the others says of it.
 
-  Args:
-    points: Held out, with what they turned out to be.
-    value: Predicted loss of each.
-    low: Lower end of each prediction's interval.
-    high: Upper end.
+  The interval is that of a new run: the law's own, and the noise of one.
   """
+  own = ('params', 'tokens')
+  more = {n: getattr(held, n) for n in before.law.columns if n not in own}
+  p = before.predict(held.params, held.tokens, observed=True, **more)
+  places = zip(held.params, held.tokens, strict=True)
   return [
-    {
-      'params': float(n),
-      'tokens': float(d),
-      'predicted': float(v),
-      'interval95': [float(lo), float(hi)],
-      'actual': float(loss),
-      'error': float(v / loss - 1),
-      'inside': bool(lo <= loss <= hi),
-    }
-    for n, d, v, lo, hi, loss in zip(
-      points.params, points.tokens, value, low, high, points.loss, strict=True
-    )
+    {'params': float(n), 'tokens': float(d), 'quantity': 'loss'}
+    | score(p.value[i], (p.low[i], p.high[i]), held.loss[i])
+    for i, (n, d) in enumerate(places)
   ]
+
+
+def optima(
+  before: 'Fit', law: 'Allocation', held: Points
+) -> list[dict[str, Any]]:
+  """Each held-out optimum N* beside what the line through the others says.
+
+  The interval is that of the line and of the held-out optimum's own noise.
+  """
+  found = law.optima(held, held.loss)
+  noise = law.noise(held, before.solution.theta)
+  entries = []
+  for i, c in enumerate(found.compute):
+    best, _ = law.optimum(before.theta, np.array([c]), before.cost)
+    samples = law.optimum(before.samples, np.array([c]), before.cost)[0][:, 0]
+    if noise is not None:
+      fitted = law.fitted(before.solution.theta, held)
+      drawn = bootstrap.losses(noise, fitted, len(samples), before.seed + 1)
+      near = [_nearest(law.optima(held, loss), c) for loss in drawn]
+      samples = samples * np.array(near) / found.params[i]
+    low, high = bootstrap.interval(samples)
+    entries.append(
+      {'compute': float(c), 'quantity': 'params'}
+      | score(best[0, 0], (low, high), found.params[i])
+    )
+  return entries
+
+
+def score(
+  predicted: float, interval: tuple[float, float], actual: float
+) -> dict[str, Any]:
+  """A prediction beside what came: error relative, inside the interval or not.
+
+  Without an interval it is neither inside nor outside.
+  """
+  low, high = interval
+  known = np.isfinite(low)
+  return {
+    'predicted': float(predicted),
+    'interval95': [float(low), float(high)],
+    'actual': float(actual),
+    'error': float(predicted / actual - 1),
+    'inside': bool(low <= actual <= high) if known else None,
+  }
+
+
+def _nearest(found, compute: float) -> float:
+  """N* of the optimum nearest in compute; NaN if there is none."""
+  if not len(found.compute):
+    return np.nan
+  return found.params[np.abs(np.log(found.compute / compute)).argmin()]

@@ -1,55 +1,109 @@
-"""Bootstrap: what a fit would have been with other noise."""
+"""Bootstrap: what a fit would have been, had the noise fallen otherwise."""
+
+from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import stats
 
-from research.scaling.laws.law import Law
 from research.scaling.points import Points
 
 LEVEL = 0.95
 
 
-def losses(
-  law: Law, points: Points, theta: np.ndarray, count: int, seed: int
-) -> np.ndarray:
-  """Losses of `count` imagined repetitions at the same points, [count, n].
+class Noise(NamedTuple):
+  """By how much single losses differ from the law, in ln loss.
 
-  The fit's own residuals of ln loss, drawn anew for every point. They are
-  widened by √(n / (n − k)): a fit of k coordinates leaves too little.
+  Attributes:
+    scale: Standard deviation at each point, [n].
+    shape: Residuals of mean zero and standard deviation one, from which draws
+      are made; empty where the fit leaves none.
+    widening: What makes the middle 95 % of fits as wide as Student's interval
+      for as few points.
+  """
+
+  scale: np.ndarray
+  shape: np.ndarray
+  widening: float
+
+  def draw(
+    self, rng: np.random.Generator, shape: tuple[int, ...]
+  ) -> np.ndarray:
+    """Deviations of standard deviation one, of any shape.
+
+    A residual drawn at random and a normal one of Silverman's bandwidth, since
+    Huber's fit passes through some points exactly: their zeros would be drawn
+    too often (De Angelis, Hall and Young 1993 for least absolute deviations).
+    """
+    normal = rng.standard_normal(shape)
+    if not len(self.shape):
+      return normal
+    width = 1.06 * len(self.shape) ** -0.2
+    drawn = rng.choice(self.shape, size=shape)
+    return (drawn + width * normal) / np.sqrt(1 + width**2)
+
+
+def noise(
+  points: Points, fitted: np.ndarray, leverage: np.ndarray
+) -> Noise | None:
+  """The noise that a fit's residuals and the points' own errors show.
+
+  None where there are neither: a fit that follows every point, and points
+  without errors.
+
+  A residual is smaller than the noise, since the fit has followed it: by
+  √(1 − leverage). A point's own standard error is a floor under its scale.
 
   Args:
-    law: The law.
-    points: What it was fitted to.
-    theta: The fit's coordinates.
-    count: Repetitions.
-    seed: Of the drawing.
+    points: What the law was fitted to.
+    fitted: What the law gives them, [n].
+    leverage: How much of its own noise each fitted value follows, [n].
   """
-  rng = np.random.default_rng(seed)
-  fitted = np.log(law.fitted(theta, points))
-  residual = np.log(points.loss) - fitted
-  free = max(1, len(points) - len(theta))
-  residual = (residual - residual.mean()) * np.sqrt(len(points) / free)
-  drawn = rng.integers(len(points), size=(count, len(points)))
-  return np.exp(fitted + residual[drawn])
+  residual = np.log(points.loss / fitted)
+  own = np.nan_to_num(points.stderr / points.loss)
+  free = len(residual) - round(float(leverage.sum()))
+  if free < 1:
+    return Noise(own, np.empty(0), 1.0) if own.any() else None
+  residual = residual / np.sqrt(np.maximum(1 - leverage, 1 / len(residual)))
+  residual = residual - residual.mean()
+  scale = float(residual.std())
+  widening = stats.t.ppf((1 + LEVEL) / 2, free) / stats.norm.ppf(
+    (1 + LEVEL) / 2
+  )
+  shape = residual / scale if scale > 0 else np.empty(0)
+  return Noise(np.maximum(own, scale), shape, float(widening))
 
 
-def resample(
-  law: Law, points: Points, theta: np.ndarray, count: int, seed: int
+def losses(
+  noise: Noise, fitted: np.ndarray, count: int, seed: int
 ) -> np.ndarray:
-  """Coordinates of the law fitted to each repetition, [count, k]."""
-  loss = losses(law, points, theta, count, seed)
-  blocks = range(0, count, 250)
-  samples = [law.again(points, theta, loss[i : i + 250]) for i in blocks]
-  return np.concatenate(samples) if samples else np.empty((0, len(theta)))
+  """Losses of `count` imagined repetitions at the same points, [count, n]."""
+  drawn = noise.draw(np.random.default_rng(seed), (count, len(fitted)))
+  return fitted * np.exp(noise.widening * noise.scale * drawn)
 
 
 def interval(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """The middle 95 % of samples along the first axis; NaN without samples."""
-  if not len(samples):
+  if not len(samples) or np.isnan(samples).all():
     empty = np.full(samples.shape[1:], np.nan)
     return empty, empty
   tail = (1 - LEVEL) / 2
-  # No mean of two samples is taken, since one may be infinite.
-  low, high = np.nanquantile(
-    samples, [tail, 1 - tail], axis=0, method='inverted_cdf'
-  )
-  return np.asarray(low), np.asarray(high)
+  low, high = np.nanquantile(samples, [tail, 1 - tail], axis=0)
+  return low, high
+
+
+def ranged(value: float, samples: np.ndarray) -> dict[str, Any]:
+  """A value with its standard error and interval; None without samples.
+
+  Args:
+    value: Of the best fit.
+    samples: Of the bootstrap's fits, [fits]; NaN where there was no fit.
+  """
+  there = samples[np.isfinite(samples)]
+  if len(there) < 2:
+    return {'value': float(value), 'stderr': None, 'interval95': None}
+  low, high = interval(there)
+  return {
+    'value': float(value),
+    'stderr': float(there.std(ddof=1)),
+    'interval95': [float(low), float(high)],
+  }

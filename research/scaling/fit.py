@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 import dataclasses
-import hashlib
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from research.config import BadInput
-from research.scaling import backtest, bootstrap
+from research.scaling import backtest, bootstrap, record
 from research.scaling import points as points_
+from research.scaling.certificate import Certificate
 from research.scaling.cost import Cost, cost
-from research.scaling.laws.law import Law, Solution
+from research.scaling.laws.law import Alternative, Law, Solution
 from research.scaling.points import Points
 
 
@@ -44,6 +44,7 @@ class Fit:
     solution: Best coordinates, objective and certificate.
     samples: Coordinates of the bootstrap's fits, [bootstrap, k].
     cost: What N and D cost, by the points' own FLOPs.
+    alternative: The law by another method; None if it has none.
     backtest: Largest budget held out, an entry a point; None where there is
       one budget or too few points without it.
     seed: Of starts and bootstrap.
@@ -54,17 +55,23 @@ class Fit:
   solution: Solution
   samples: np.ndarray
   cost: Cost
-  backtest: list[dict[str, Any]] | None
-  seed: int
+  alternative: Alternative | None = None
+  backtest: list[dict[str, Any]] | None = None
+  seed: int = 0
 
   @property
-  def certificate(self):
+  def certificate(self) -> Certificate:
     return self.solution.certificate
+
+  @property
+  def theta(self) -> np.ndarray:
+    """The best coordinates, as one fit, [1, k]."""
+    return self.solution.theta[None]
 
   @property
   def parameters(self) -> dict[str, float]:
     """The parameters that the paper prints."""
-    named = self.law.parameters(self.solution.theta[None])
+    named = self.law.parameters(self.theta)
     return {name: float(value[0]) for name, value in named.items()}
 
   @property
@@ -91,40 +98,61 @@ class Fit:
       **more: Further columns of `Points` that the law needs.
     """
     where = points_.at(params, tokens, **more)
-    value = self.law.loss(self.solution.theta[None], where)[0]
+    value = self.law.loss(self.theta, where)[0]
     samples = self.law.loss(self.samples, where)
-    if observed and len(samples):
-      samples = samples * self._noise(samples.shape)
+    if observed:
+      samples = samples * self._deviations(samples.shape)
     low, high = bootstrap.interval(samples)
-    return Prediction(value, low, high, self._outside(where))
+    return Prediction(value, low, high, self.outside(where))
+
+  def frontier(self, compute: ArrayLike) -> Prediction | None:
+    """Least loss for each compute; None where the law does not say."""
+    c = np.atleast_1d(np.asarray(compute, float))
+    best = self.law.frontier(self.theta, c, self.cost)
+    if best is None:
+      return None
+    samples = self.law.frontier(self.samples, c, self.cost)
+    low, high = bootstrap.interval(np.asarray(samples))
+    seen = self.points.flops
+    factor = np.maximum(np.maximum(c / seen.max(), seen.min() / c), 1)
+    return Prediction(best[0], low, high, factor)
 
   def exponents(self) -> dict[str, dict[str, Any]]:
     """`a` and `b` of N* ∝ C^a and D* ∝ C^b, with intervals."""
-    best = self.law.exponents(self.solution.theta[None], self.cost)
+    best = self.law.exponents(self.theta, self.cost)
     samples = self.law.exponents(self.samples, self.cost)
-    return {n: _ranged(v[0], samples[n]) for n, v in best.items()}
+    return {n: bootstrap.ranged(v[0], samples[n]) for n, v in best.items()}
 
   def optimum(self, compute: ArrayLike) -> list[dict[str, Any]]:
-    """N*, D*, D*/N* and the loss at each compute; empty without optimum."""
+    """N*, D* and D*/N* at each compute; empty where the law has no optimum."""
     c = np.atleast_1d(np.asarray(compute, float))
-    best = self.law.optimum(self.solution.theta[None], c, self.cost)
-    if best is None or not len(c):
-      return []
+    best = self.law.optimum(self.theta, c, self.cost)
     spread = self.law.optimum(self.samples, c, self.cost)
-    assert spread is not None
-    rows = []
-    for i, budget in enumerate(c):
-      n, d = best[0][0, i], best[1][0, i]
-      ns, ds = spread[0][:, i], spread[1][:, i]
-      rows.append(
-        {
-          'compute': float(budget),
-          'params': _ranged(n, ns),
-          'tokens': _ranged(d, ds),
-          'tokens_per_parameter': _ranged(d / n, ds / ns),
-        }
-      )
-    return rows
+    if best is None or spread is None:
+      return []
+    n, d = best[0][0], best[1][0]
+    names = ('params', 'tokens', 'tokens_per_parameter')
+    return [
+      {
+        'compute': float(budget),
+        **{
+          name: bootstrap.ranged(value[i], samples[:, i])
+          for name, value, samples in zip(
+            names, (n, d, d / n), (*spread, spread[1] / spread[0]), strict=True
+          )
+        },
+      }
+      for i, budget in enumerate(c)
+    ]
+
+  def outside(self, where: Points) -> np.ndarray:
+    """By what factor points lie outside the data; one inside."""
+    factor = np.ones(len(where))
+    for name in ('params', 'tokens', 'flops'):
+      seen, asked = getattr(self.points, name), getattr(where, name)
+      beyond = np.maximum(asked / seen.max(), seen.min() / asked)
+      factor = np.maximum(factor, beyond)
+    return factor
 
   def to_dict(
     self,
@@ -138,61 +166,16 @@ class Fit:
       at: Points whose loss is asked for: `params`, `tokens`, and further
         columns that the law needs.
     """
-    named = self.law.parameters(self.samples)
-    ranged = {n: _ranged(v, named[n]) for n, v in self.parameters.items()}
-    objective = self.law.objective
-    return {
-      'law': self.law.name,
-      'text': self.text,
-      'parameters': self.parameters,
-      'stderr': {n: r['stderr'] for n, r in ranged.items()},
-      'interval95': {n: r['interval95'] for n, r in ranged.items()},
-      'derived': {**self.exponents(), 'optimum': self.optimum(compute)},
-      'objective': {
-        'name': objective.name,
-        'space': objective.space,
-        'reduction': 'sum',
-        'delta': objective.delta,
-        'value': self.solution.value,
-        'points': len(self.points),
-      },
-      'predictions': [self._prediction(place) for place in at],
-      'certificate': self.certificate.to_dict(),
-      'backtest': self.backtest,
-      'provenance': {
-        'points': fingerprint(self.points),
-        'bootstrap': len(self.samples),
-        'seed': self.seed,
-        'cost': self.cost._asdict(),
-      },
-    }
+    return record.record(self, np.atleast_1d(np.asarray(compute, float)), at)
 
-  def _prediction(self, place: Mapping[str, Any]) -> dict[str, Any]:
-    p = self.predict(**place)
-    return {
-      'at': dict(place),
-      'value': float(p.value[0]),
-      'interval95': [float(p.low[0]), float(p.high[0])],
-      'outside': bool(p.factor[0] > 1),
-      'factor': float(p.factor[0]),
-    }
-
-  def _noise(self, shape: tuple[int, ...]) -> np.ndarray:
+  def _deviations(self, shape: tuple[int, ...]) -> np.ndarray:
     """Factors by which single runs differ from the law."""
-    rng = np.random.default_rng([self.seed, 1])
-    fitted = self.law.fitted(self.solution.theta, self.points)
-    residual = np.log(self.points.loss / fitted)
-    free = max(1, len(residual) - len(self.solution.theta))
-    scale = np.sqrt(len(residual) / free)
-    return np.exp(scale * rng.choice(residual, size=shape))
-
-  def _outside(self, where: Points) -> np.ndarray:
-    factor = np.ones(len(where))
-    for name in ('params', 'tokens', 'flops'):
-      seen, asked = getattr(self.points, name), getattr(where, name)
-      beyond = np.maximum(asked / seen.max(), seen.min() / asked)
-      factor = np.maximum(factor, beyond)
-    return factor
+    noise = self.law.noise(self.points, self.solution.theta)
+    if noise is None:
+      return np.ones(shape)
+    drawn = noise.draw(np.random.default_rng([self.seed, 1]), shape)
+    scale = float(np.sqrt((noise.scale**2).mean()))
+    return np.exp(noise.widening * scale * drawn)
 
 
 def fit(
@@ -212,7 +195,8 @@ def fit(
     resamples: How many refits the intervals come from.
     seed: Of starts and bootstrap.
     starts: How many the descent begins from.
-    held_out: Whether the largest budget is predicted from the others, too.
+    held_out: Whether the largest budget is predicted from the others, too, and
+      the law fitted by its alternative method.
 
   Raises:
     BadInput: The points lack a column that the law needs.
@@ -225,29 +209,42 @@ def fit(
     law=law,
     points=points,
     solution=solution,
-    samples=bootstrap.resample(law, points, solution.theta, resamples, seed),
+    samples=law.resample(points, solution.theta, resamples, seed),
     cost=cost(points),
-    backtest=None,
     seed=seed,
   )
   if not held_out:
     return result
+  result = _compared(result)
   return dataclasses.replace(result, backtest=_backtest(result, starts))
 
 
-def fingerprint(points: Points) -> str:
-  """SHA-256 of the points' columns, to know them again."""
-  digest = hashlib.sha256()
-  for field in dataclasses.fields(points):
-    column = np.ascontiguousarray(getattr(points, field.name), float)
-    digest.update(field.name.encode() + column.tobytes())
-  return digest.hexdigest()
+def _compared(result: Fit) -> Fit:
+  """The fit beside its alternative, with a warning if they disagree."""
+  other = result.law.alternative(result.points)
+  if other is None:
+    return result
+  found = record.exponents(result.law, other.theta[None], result.cost)
+  ours = record.exponents(result.law, result.theta, result.cost)
+  samples = record.exponents(result.law, result.samples, result.cost)
+  warnings = []
+  for name, value in ours.items():
+    low, high = bootstrap.interval(samples[name])
+    there, slack = found[name][0], 1e-3 * abs(value[0])
+    if not low - slack <= there <= high + slack:
+      warnings.append(
+        f'{other.method} disagrees: {name} = {there:.4g}, not {value[0]:.4g} '
+        f'(interval {low:.4g} to {high:.4g})'
+      )
+  certificate = result.certificate.warned(*warnings)
+  solution = result.solution._replace(certificate=certificate)
+  return dataclasses.replace(result, solution=solution, alternative=other)
 
 
 def _backtest(result: Fit, starts: int) -> list[dict[str, Any]] | None:
   """The largest budget's points, predicted by a fit of the others."""
   parts = backtest.split(result.points)
-  if parts is None or len(result.points.take(parts[0])) < result.law.least:
+  if parts is None or parts[0].sum() < result.law.least:
     return None
   smaller, held = (result.points.take(part) for part in parts)
   before = fit(
@@ -258,22 +255,4 @@ def _backtest(result: Fit, starts: int) -> list[dict[str, Any]] | None:
     starts=starts,
     held_out=False,
   )
-  more = {
-    name: getattr(held, name)
-    for name in result.law.columns
-    if name not in ('params', 'tokens')
-  }
-  p = before.predict(held.params, held.tokens, observed=True, **more)
-  return backtest.score(held, p.value, p.low, p.high)
-
-
-def _ranged(value, samples: np.ndarray) -> dict[str, Any]:
-  """A value with its bootstrap error and interval."""
-  low, high = bootstrap.interval(samples)
-  enough = len(samples) > 1
-  finite = samples[np.isfinite(samples)]
-  return {
-    'value': float(value),
-    'stderr': float(finite.std(ddof=1)) if len(finite) > 1 else None,
-    'interval95': [float(low), float(high)] if enough else None,
-  }
+  return result.law.backtest(before, held)

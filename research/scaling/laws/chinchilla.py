@@ -6,8 +6,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from research.scaling import projection
 from research.scaling.cost import Cost
-from research.scaling.laws.law import Curve, Named
+from research.scaling.laws.law import Alternative, Curve, Named
 from research.scaling.points import Points
 
 SHARES = ((0.2, 0.2), (0.1, 0.4), (0.4, 0.1), (0.4, 0.4), (0.05, 0.05))
@@ -86,6 +87,16 @@ class Chinchilla(Curve):
   ) -> tuple[np.ndarray, np.ndarray]:
     a, b, _, alpha, beta = theta.T
     return cost.optimum(a - b, alpha, beta, compute)
+
+  def alternative(self, points: Points) -> Alternative:
+    """Least squares of relative residuals, by variable projection."""
+    found = projection.solve(points)
+    e, a, b, alpha, beta = found.parameters.values()
+    with np.errstate(divide='ignore'):
+      theta = np.array([*np.log([a, b, e]), alpha, beta])
+    return Alternative(
+      'variable projection', theta, found.value, found.condition
+    )
 
   def text(self, parameters: dict[str, float]) -> str:
     return (

@@ -2,14 +2,17 @@
 
 import abc
 import dataclasses
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from research.scaling import descent
+from research.scaling import backtest, bootstrap, descent
 from research.scaling.certificate import Certificate, certify
 from research.scaling.cost import Cost
 from research.scaling.points import Points, at
+
+if TYPE_CHECKING:
+  from research.scaling.fit import Fit
 
 Named = dict[str, np.ndarray]
 """Parameters or exponents by name, one value a fit, [fits]."""
@@ -27,6 +30,22 @@ class Solution(NamedTuple):
   theta: np.ndarray
   value: float
   certificate: Certificate
+
+
+class Alternative(NamedTuple):
+  """A law fitted once more, by another method.
+
+  Attributes:
+    method: Its name.
+    theta: Coordinates, [coordinates].
+    value: What it minimised.
+    condition: Condition number of the curvature that it searched.
+  """
+
+  method: str
+  theta: np.ndarray
+  value: float
+  condition: float
 
 
 class Law(abc.ABC):
@@ -78,6 +97,36 @@ class Law(abc.ABC):
       Coordinates, [fits, coordinates]; NaN where there is no fit.
     """
 
+  def resample(
+    self, points: Points, theta: np.ndarray, count: int, seed: int
+  ) -> np.ndarray:
+    """Fits of `count` imagined repetitions, [fits, coordinates].
+
+    No fits where neither residuals nor errors tell of the noise.
+    """
+    noise = self.noise(points, theta)
+    if noise is None:
+      return np.empty((0, len(theta)))
+    fitted = self.fitted(theta, points)
+    losses = bootstrap.losses(noise, fitted, count, seed)
+    blocks = [losses[i : i + 250] for i in range(0, len(losses), 250)]
+    fits = [self.again(points, theta, block) for block in blocks]
+    return np.concatenate([np.empty((0, len(theta))), *fits])
+
+  def noise(self, points: Points, theta: np.ndarray) -> bootstrap.Noise | None:
+    """What the fit leaves of its points; None if it leaves nothing."""
+    leverage = self.leverage(theta, points)
+    return bootstrap.noise(points, self.fitted(theta, points), leverage)
+
+  def alternative(self, points: Points) -> 'Alternative | None':
+    """The same law by another method, to be compared; None if there is none."""
+    del points
+    return None
+
+  def backtest(self, before: 'Fit', held: Points) -> list[dict[str, Any]]:
+    """The held-out points beside what a fit of the others says of them."""
+    return backtest.losses(before, held)
+
   @abc.abstractmethod
   def parameters(self, theta: np.ndarray) -> Named:
     """The parameters that the paper prints."""
@@ -89,6 +138,15 @@ class Law(abc.ABC):
   def fitted(self, theta: np.ndarray, points: Points) -> np.ndarray:
     """The loss that the fit gives its own points, [n]; NaN where none."""
     return self.loss(theta[None], points)[0]
+
+  @abc.abstractmethod
+  def leverage(self, theta: np.ndarray, points: Points) -> np.ndarray:
+    """How much of a point's own noise its fitted loss follows, [n]."""
+
+  def details(self, points: Points) -> list[dict[str, Any]]:
+    """What the law found on its way, for fit.json."""
+    del points
+    return []
 
   def exponents(self, theta: np.ndarray, cost: Cost) -> Named:
     """`a` and `b` of N* ∝ C^a, D* ∝ C^b; empty where the law has none."""
@@ -173,6 +231,11 @@ class Curve(Law):
       too_few(points, self.columns, self.least),
     )
     return Solution(theta, float(minima.value[best]), certificate)
+
+  def leverage(self, theta: np.ndarray, points: Points) -> np.ndarray:
+    root = np.sqrt(points.weight)
+    slopes = root[:, None] * self.evaluate(theta[None], points)[1][0]
+    return (np.linalg.qr(slopes)[0] ** 2).sum(axis=1)
 
   def curvature(self, theta: np.ndarray, points: Points) -> np.ndarray:
     """Of the objective's quadratic part at one fit, [k, k]."""

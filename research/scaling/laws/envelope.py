@@ -1,0 +1,105 @@
+"""Envelope: the run that is best at each compute, along training curves."""
+
+import dataclasses
+from typing import Any, ClassVar
+
+import numpy as np
+
+from research.scaling.laws.allocation import Allocation, Optima, lines
+from research.scaling.points import Points
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Envelope(Allocation):
+  """The allocation along the minimum over training curves.
+
+  Approach 1 of Hoffmann et al. 2022 (sec. 3.1). Points are evaluations along
+  training; those of one size and budget are one curve, joined by straight
+  lines of ln L over ln C. At each of `values` compute values, evenly spaced in
+  log C, the curve of least loss gives N* and D*. Values where the smallest or
+  the largest size is best are left out: beyond the grid another might be.
+
+  Attributes:
+    values: How many compute values.
+  """
+
+  name: ClassVar[str] = 'envelope'
+  values: int = 1500
+
+  @property
+  def least(self) -> int:
+    return 6  # Three sizes with two evaluations each.
+
+  def optima(self, points: Points, loss: np.ndarray) -> Optima:
+    curves = _curves(points)
+    compute = np.geomspace(points.flops.min(), points.flops.max(), self.values)
+    losses = np.array([_along(points, loss, i, compute) for i in curves])
+    sizes = np.array([points.params[i[0]] for i in curves])
+    tried = np.isfinite(losses).any(axis=0)
+    best = np.argmin(np.where(np.isfinite(losses), losses, np.inf), axis=0)
+    n = sizes[best]
+    inner = tried & (n > sizes.min()) & (n < sizes.max())
+    tokens = np.array(
+      [_along(points, points.tokens, i, compute) for i in curves]
+    )
+    d = tokens[best, np.arange(self.values)]
+    return Optima(compute[inner], n[inner], d[inner])
+
+  def faults(self, points: Points) -> list[str]:
+    sizes = len(np.unique(self.optima(points, points.loss).params))
+    if sizes >= 2:
+      return []
+    return [
+      f'{sizes} sizes other than the smallest and the largest are ever best: '
+      'the envelope needs two'
+    ]
+
+  def resample(
+    self, points: Points, theta: np.ndarray, count: int, seed: int
+  ) -> np.ndarray:
+    """Fits of curves drawn with replacement: a curve's noise is its own."""
+    rng = np.random.default_rng(seed)
+    curves = _curves(points)
+    fits = []
+    for _ in range(count):
+      drawn = np.unique(rng.integers(len(curves), size=len(curves)))
+      some = points.take(np.concatenate([curves[i] for i in drawn]))
+      fits.append(lines(self.optima(some, some.loss)))
+    return np.array(fits).reshape(-1, 4)
+
+  def leverage(self, theta: np.ndarray, points: Points) -> np.ndarray:
+    return np.ones(len(points))
+
+  def fitted(self, theta: np.ndarray, points: Points) -> np.ndarray:
+    return points.loss
+
+  def details(self, points: Points) -> list[dict[str, Any]]:
+    """One entry a size on the envelope: from which compute to which."""
+    found = self.optima(points, points.loss)
+    return [
+      {
+        'params': float(n),
+        'compute': [
+          float(c) for c in found.compute[found.params == n][[0, -1]]
+        ],
+      }
+      for n in np.unique(found.params)
+    ]
+
+
+def _curves(points: Points) -> list[np.ndarray]:
+  """Indices of each curve's points, in order of compute."""
+  budgets = np.nan_to_num(points.budget, nan=-1)
+  keys = np.stack([points.params, budgets], axis=1)
+  which = np.unique(keys, axis=0, return_inverse=True)[1].ravel()
+  order = np.lexsort((points.flops, which))
+  starts = np.flatnonzero(np.diff(which[order])) + 1
+  return np.split(order, starts)
+
+
+def _along(
+  points: Points, column: np.ndarray, curve: np.ndarray, compute: np.ndarray
+) -> np.ndarray:
+  """A column along one curve at each compute; NaN beyond its ends."""
+  c, y = np.log(points.flops[curve]), np.log(column[curve])
+  return np.exp(np.interp(np.log(compute), c, y, left=np.nan, right=np.nan))
