@@ -31,6 +31,7 @@ APART = ('research.scaling', 'research.plots')
 FROM_APART = (
   *APART,
   'research.config',
+  'research.fields',
   'research.models.config',
   'numpy',
   'scipy',

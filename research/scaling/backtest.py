@@ -66,17 +66,17 @@ def optima(
 
 
 def score(
-  predicted: float, interval: tuple[float, float], actual: float
+  predicted: float, interval: tuple[Any, Any], actual: float
 ) -> dict[str, Any]:
   """A prediction beside what came: error relative, inside the interval or not.
 
   Without an interval it is neither inside nor outside.
   """
-  low, high = interval
+  low, high = (float(end) for end in interval)
   known = np.isfinite(low)
   return {
     'predicted': float(predicted),
-    'interval95': [float(low), float(high)],
+    'interval95': [low, high],
     'actual': float(actual),
     'error': float(predicted / actual - 1),
     'inside': bool(low <= actual <= high) if known else None,

@@ -66,9 +66,8 @@ def noise(
   residual = residual / np.sqrt(np.maximum(1 - leverage, 1 / len(residual)))
   residual = residual - residual.mean()
   scale = float(residual.std())
-  widening = stats.t.ppf((1 + LEVEL) / 2, free) / stats.norm.ppf(
-    (1 + LEVEL) / 2
-  )
+  upper = (1 + LEVEL) / 2
+  widening = stats.t.ppf(upper, free) / stats.norm.ppf(upper)
   shape = residual / scale if scale > 0 else np.empty(0)
   return Noise(np.maximum(own, scale), shape, float(widening))
 
@@ -87,8 +86,11 @@ def interval(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     empty = np.full(samples.shape[1:], np.nan)
     return empty, empty
   tail = (1 - LEVEL) / 2
-  low, high = np.nanquantile(samples, [tail, 1 - tail], axis=0)
-  return low, high
+  # No mean of two samples is taken, since one may be infinite.
+  low, high = np.nanquantile(
+    samples, [tail, 1 - tail], axis=0, method='inverted_cdf'
+  )
+  return np.asarray(low), np.asarray(high)
 
 
 def ranged(value: float, samples: np.ndarray) -> dict[str, Any]:
@@ -98,12 +100,13 @@ def ranged(value: float, samples: np.ndarray) -> dict[str, Any]:
     value: Of the best fit.
     samples: Of the bootstrap's fits, [fits]; NaN where there was no fit.
   """
-  there = samples[np.isfinite(samples)]
+  there = samples[~np.isnan(samples)]
   if len(there) < 2:
     return {'value': float(value), 'stderr': None, 'interval95': None}
   low, high = interval(there)
+  finite = there[np.isfinite(there)]
   return {
     'value': float(value),
-    'stderr': float(there.std(ddof=1)),
+    'stderr': float(finite.std(ddof=1)) if len(finite) > 1 else None,
     'interval95': [float(low), float(high)],
   }

@@ -221,6 +221,8 @@ def fit(
 
 def _compared(result: Fit) -> Fit:
   """The fit beside its alternative, with a warning if they disagree."""
+  if not result.certificate.certified:
+    return result
   other = result.law.alternative(result.points)
   if other is None:
     return result

@@ -137,6 +137,8 @@ def read_csv(
   """
   try:
     frame = pd.read_csv(path)
+  except FileNotFoundError:
+    raise BadInput(f'data={path} is not there; name a CSV file') from None
   except (
     UnicodeDecodeError,
     pd.errors.ParserError,
@@ -228,12 +230,12 @@ def _column(frame: pd.DataFrame, name: str, where: str) -> np.ndarray:
   optional = name not in REQUIRED and name != 'weight'
   absent = np.asarray(given.isna(), bool)
   bad = ~np.isfinite(values) & ~(optional & absent)
-  least = 'not be negative' if name in _MAY_BE_ZERO else 'be positive'
+  least = 'no less than zero' if name in _MAY_BE_ZERO else 'above zero'
   bad |= values < 0 if name in _MAY_BE_ZERO else values <= 0
   if bad.any():
     row = int(np.argmax(bad))
     raise BadInput(
       f'{where}, row {row + 1}: {name}={given.iloc[row]} must be a '
-      f'finite number and {least}'
+      f'finite number {least}'
     )
   return values

@@ -60,12 +60,9 @@ def record(
 
 def exponents(law: Law, theta: np.ndarray, cost: Cost) -> Named:
   """A law's exponents: those among its parameters and those of N* and D*."""
-  named = {
-    n: v
-    for n, v in law.parameters(theta).items()
-    if 'alpha' in n or 'beta' in n
-  }
-  return {**named, **law.exponents(theta, cost)}
+  named = law.parameters(theta)
+  own = {name: named[name] for name in ('alpha', 'beta') if name in named}
+  return {**own, **law.exponents(theta, cost)}
 
 
 def fingerprint(points: Points) -> str:

@@ -1,4 +1,4 @@
-"""Allocation: laws that say only how parameters and tokens grow with compute."""
+"""Allocation: laws of how parameters and tokens grow with compute, only."""
 
 import abc
 import dataclasses

@@ -33,15 +33,15 @@ class Envelope(Allocation):
   def optima(self, points: Points, loss: np.ndarray) -> Optima:
     curves = _curves(points)
     compute = np.geomspace(points.flops.min(), points.flops.max(), self.values)
-    losses = np.array([_along(points, loss, i, compute) for i in curves])
-    sizes = np.array([points.params[i[0]] for i in curves])
+    losses, tokens = (
+      np.array([_along(points, column, curve, compute) for curve in curves])
+      for column in (loss, points.tokens)
+    )
+    sizes = points.params[[curve[0] for curve in curves]]
     tried = np.isfinite(losses).any(axis=0)
     best = np.argmin(np.where(np.isfinite(losses), losses, np.inf), axis=0)
     n = sizes[best]
     inner = tried & (n > sizes.min()) & (n < sizes.max())
-    tokens = np.array(
-      [_along(points, points.tokens, i, compute) for i in curves]
-    )
     d = tokens[best, np.arange(self.values)]
     return Optima(compute[inner], n[inner], d[inner])
 
@@ -76,14 +76,11 @@ class Envelope(Allocation):
   def details(self, points: Points) -> list[dict[str, Any]]:
     """One entry a size on the envelope: from which compute to which."""
     found = self.optima(points, points.loss)
+    sizes = np.unique(found.params)
+    spans = [found.compute[found.params == n][[0, -1]].tolist() for n in sizes]
     return [
-      {
-        'params': float(n),
-        'compute': [
-          float(c) for c in found.compute[found.params == n][[0, -1]]
-        ],
-      }
-      for n in np.unique(found.params)
+      {'params': float(n), 'compute': span}
+      for n, span in zip(sizes, spans, strict=True)
     ]
 
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 
 from research.config import BadInput
-from research.scaling import isoflop
+from research.scaling import akima, isoflop
 from research.scaling.laws.allocation import Allocation, Optima
 from research.scaling.points import Points
 
@@ -32,7 +32,7 @@ class Minimum(NamedTuple):
   """
 
   budget: float
-  curve: isoflop.Parabola | isoflop.Interpolation | None
+  curve: isoflop.Parabola | akima.Akima | None
   params: float = np.nan
   tokens: float = np.nan
   compute: float = np.nan
@@ -122,7 +122,7 @@ class IsoFlop(Allocation):
     budget, x = float(mine.budget[0]), getattr(mine, self.over)
     if len(np.unique(x)) < 3:
       return Minimum(budget, None)
-    make = isoflop.fit if self.curve == 'parabola' else isoflop.akima
+    make = isoflop.fit if self.curve == 'parabola' else akima.fit
     curve = make(x, loss)
     if not curve.inside or curve.params is None or curve.loss is None:
       return Minimum(budget, curve)

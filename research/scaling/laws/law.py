@@ -274,6 +274,7 @@ def too_few(
   different = len(np.unique(places, axis=0))
   if different >= least:
     return ()
-  many = len(points)
-  said = f'{many} points' if different == many else f'{different} different'
-  return (f'{said}: the law needs {least} at different {columns}',)
+  return (
+    f'{different} different points in {len(points)}: the law needs {least} '
+    f'that differ in {" or ".join(columns)}',
+  )

@@ -87,6 +87,9 @@ class TwoStep(Law):
     found = _descend(data, np.repeat(theta[None, 5:], len(loss), 0), drawn)
     return np.concatenate([first, found.theta], axis=1)
 
+  def leverage(self, theta: np.ndarray, points: Points) -> np.ndarray:
+    return Chinchilla().leverage(theta[:5], points)
+
   def parameters(self, theta: np.ndarray) -> Named:
     a, x0, k, b = theta.T[5:]
     plain = Chinchilla().parameters(theta[:, :5])
