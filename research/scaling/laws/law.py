@@ -163,9 +163,16 @@ class Law(abc.ABC):
   def frontier(
     self, theta: np.ndarray, compute: np.ndarray, cost: Cost
   ) -> np.ndarray | None:
-    """The loss that compute C buys, [fits, compute]; None if not known."""
+    """The loss that compute C buys, [fits, compute]; None if not known.
+
+    NaN where the optimum lies beyond all bounds, as in a degenerate fit.
+    """
     best = self.optimum(theta, compute, cost)
-    return None if best is None else self.loss(theta, at(*best))
+    if best is None:
+      return None
+    known = np.logical_and(*((0 < x) & (x < np.inf) for x in best))
+    n, d = (np.where(known, x, 1.0) for x in best)
+    return np.where(known, self.loss(theta, at(n, d)), np.nan)
 
   @abc.abstractmethod
   def text(self, parameters: dict[str, float]) -> str:
