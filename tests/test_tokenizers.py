@@ -87,6 +87,34 @@ def test_specials_follow_the_text_ids_and_stand_for_nothing(loaded, kind):
     tokenizer.sentinel(3)
 
 
+def test_a_published_vocabulary_has_specials_of_its_own(models, tmp_path):
+  path = tmp_path / 'tokenizer.json'
+  file = hf.Tokenizer.from_str(models['bpe'].decode())
+  names = ['<end>', '<mask>', '<x_2>', '<x_1>', '<x_0>']
+  file.add_special_tokens(names)
+  file.save(str(path))
+  spec = TokenizerFile(path=str(path), n_sentinels=3, bos='<end>')
+  made = spec.load(spec.train(()))
+  ids = [file.token_to_id(name) for name in names]
+  assert made.bos == ids[0] and made.vocab_size == max(ids) + 1
+  assert made.byte_lengths[made.bos] == 0
+  text = 'so <end> is text here'
+  assert made.bos not in made.encode(text)
+  assert made.decode(made.encode(text)) == text
+  with pytest.raises(BadInput, match='no mask'):
+    _ = made.mask
+  spec = TokenizerFile(
+    path=str(path), n_sentinels=3, bos='<end>', mask='<mask>', sentinel='<x_0>'
+  )
+  made = spec.load(spec.train(()))
+  assert made.mask == ids[1]
+  assert [made.sentinel(i) for i in range(3)] == ids[:1:-1]
+  for fields in {'bos': '<nothing>'}, {'mask': '<mask>'}:
+    with pytest.raises(BadInput, match='tokenizer'):
+      spec = TokenizerFile(path=str(path), **fields)
+      spec.load(spec.train(()))
+
+
 @pytest.mark.parametrize('kind', ['bpe', 'unigram'])
 def test_the_vocabulary_has_the_size_asked_for(loaded, kind):
   assert loaded[kind].vocab_size == 400

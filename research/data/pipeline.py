@@ -111,22 +111,20 @@ def prepare(cfg: DataConfig) -> Dataset:
       one side empty.
     OSError: The cache cannot be written; nothing half-written is left.
   """
-  root = pathlib.Path(cfg.cache_dir or cache.default_folder()).expanduser()
-  content = f'{type(cfg.corpus).__name__} {cfg.corpus.content()}'
-  tokenizer = _tokenizer(cfg, content, root)
-  key = _key('tokens', content, cfg.validation_share, tokenizer.hash)
+  content, made = _content(cfg), tokenizer(cfg)
+  key = _key('tokens', content, cfg.validation_share, made.hash)
   folder = cache.folder(
-    root / f'tokens-{key}',
+    _root(cfg) / f'tokens-{key}',
     store.is_whole,
     lambda draft: store.write(
-      draft, cfg.corpus.documents(), tokenizer, cfg.validation_share
+      draft, cfg.corpus.documents(), made, cfg.validation_share
     ),
   )
   parts, meta = store.read(folder)
   return Dataset(
     train=parts.pop('train'),
     validation={name.partition('/')[2]: x for name, x in parts.items()},
-    tokenizer=tokenizer,
+    tokenizer=made,
     hash=meta['hash'],
     mask_documents=cfg.mask_documents,
     counts={name: part['counts'] for name, part in meta['parts'].items()},
@@ -256,12 +254,26 @@ def _check_batches(
     raise BadInput(f'host_index={host_index} must be below {host_count}')
 
 
-def _tokenizer(cfg: DataConfig, content: str, root: pathlib.Path) -> Tokenizer:
-  """The tokenizer of `cfg`, trained if it needs to be and is not cached."""
+def _root(cfg: DataConfig) -> pathlib.Path:
+  return pathlib.Path(cfg.cache_dir or cache.default_folder()).expanduser()
+
+
+def _content(cfg: DataConfig) -> str:
+  return f'{type(cfg.corpus).__name__} {cfg.corpus.content()}'
+
+
+def tokenizer(cfg: DataConfig) -> Tokenizer:
+  """The tokenizer of `cfg`, trained if it needs to be and is not cached.
+
+  Raises:
+    BadInput: The corpus or the tokenizer cannot be read.
+  """
   spec = cfg.tokenizer
   if not spec.trained:
     return spec.load(spec.train(()))
-  key = _key('tokenizer', content, cfg.validation_share, fingerprint(spec))
+  key = _key(
+    'tokenizer', _content(cfg), cfg.validation_share, fingerprint(spec)
+  )
 
   def write(draft: pathlib.Path) -> None:
     texts = (
@@ -273,7 +285,7 @@ def _tokenizer(cfg: DataConfig, content: str, root: pathlib.Path) -> Tokenizer:
     (draft / 'model').write_bytes(model)
     (draft / 'hash').write_text(hashlib.blake2b(model).hexdigest(), 'utf-8')
 
-  folder = cache.folder(root / f'tokenizer-{key}', _model_is_whole, write)
+  folder = cache.folder(_root(cfg) / f'tokenizer-{key}', _model_is_whole, write)
   return spec.load((folder / 'model').read_bytes())
 
 

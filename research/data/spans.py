@@ -48,8 +48,9 @@ def span_batch(
   specials, segments = layout.specials, layout.segments(rows)
   begins = noise.copy()
   begins[:, 1:] &= ~noise[:, :-1]
-  first = specials.sentinel(0)
-  marks = np.cumsum(begins, axis=1, dtype=np.int32) + (first - 1)
+  # Before the first span there is none, and no mark is read.
+  sentinels = [0, *map(specials.sentinel, range(n_spans))]
+  marks = np.array(sentinels, np.int32)[np.cumsum(begins, axis=1)]
   read = ~noise | begins
   tokens = np.where(begins, marks, rows)[read].reshape(b, -1)
   kept_segments = segments[read].reshape(b, -1)

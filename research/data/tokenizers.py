@@ -1,11 +1,12 @@
 """Tokenizers: text to ids and back, with nothing lost."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import dataclasses
 import hashlib
 import io
 import json
 import pathlib
+import types
 from typing import Any, ClassVar
 
 from jaxtyping import Int
@@ -13,7 +14,7 @@ import numpy as np
 
 from research.config import BadInput
 from research.data import pieces
-from research.data.specials import Specials
+from research.data.specials import Own, Specials
 
 _PROBE = (
   'a  b\n\n\tNaïve—“x”,  1234 \u2581\u2581 \U0001f469\u200d\U0001f680\r\n\0 '
@@ -31,6 +32,7 @@ class Tokenizer:
     byte_lengths: int32 [vocab_size], the bytes an id stands for, 0 for
       specials: over the ids of a text they sum to its UTF-8 length.
     hash: 16 hex digits, equal for tokenizers that give equal ids.
+    model: What it was loaded from.
   """
 
   def __init__(
@@ -39,13 +41,17 @@ class Tokenizer:
     pieces: Sequence[bytes],
     n_sentinels: int,
     identity: bytes,
+    own: Own | None = None,
   ):
-    self.specials = Specials(n_text=len(pieces), n_sentinels=n_sentinels)
-    self._encode = encode
+    self.specials = Specials(
+      n_text=len(pieces), n_sentinels=n_sentinels, own=own
+    )
+    self._encode, self.model = encode, identity
     self._pieces = [*pieces, *[b''] * (self.vocab_size - len(pieces))]
     self.byte_lengths = np.array([len(p) for p in self._pieces], np.int32)
+    told = '' if own is None else repr(own)
     self.hash = hashlib.blake2b(
-      identity + b'%d' % n_sentinels, digest_size=8
+      identity + f'{n_sentinels}{told}'.encode(), digest_size=8
     ).hexdigest()
 
   @property
@@ -241,17 +247,31 @@ class Unigram:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TokenizerFile:
-  """An existing `tokenizer.json`; our specials come after its ids.
+  """An existing `tokenizer.json`.
 
   Attributes:
     path: The file. Its tokenizer must lose nothing, or bits per byte would
       be of another text: byte-level ones (GPT-2, LLaMA 3) do so.
     n_sentinels: Number of sentinels.
+    bos: Its token that begins a document, for a model that was trained with
+      it; None: our specials come after its ids, for a model to be trained.
+    mask: Its mask, beside `bos`.
+    sentinel: Its first sentinel, beside `bos`; the others count down (T5).
   """
 
   trained: ClassVar[bool] = False
   path: str
   n_sentinels: int = 16
+  bos: str | None = None
+  mask: str | None = None
+  sentinel: str | None = None
+
+  def __post_init__(self):
+    for name in ('mask', 'sentinel'):
+      if self.bos is None and getattr(self, name) is not None:
+        raise BadInput(
+          f'tokenizer.{name}={getattr(self, name)!r}: name bos, too'
+        )
 
   def train(self, texts: Iterable[str]) -> bytes:
     """The file's bytes."""
@@ -265,10 +285,12 @@ class TokenizerFile:
     """The tokenizer of the file.
 
     Raises:
-      BadInput: Not a tokenizer.json, or one that changes text.
+      BadInput: Not a tokenizer.json, one that changes text, or one without a
+        special that is named.
     """
+    named = {'bos': self.bos, 'mask': self.mask, 'sentinel': self.sentinel}
     try:
-      tokenizer = _from_json(model, self.n_sentinels)
+      tokenizer = _from_json(model, self.n_sentinels, own=named)
     except BadInput:
       raise
     except Exception as error:  # the library raises nothing narrower
@@ -311,7 +333,10 @@ def _beginning(texts: Iterable[str], size: int) -> Iterator[str]:
 
 
 def _from_json(
-  model: bytes, n_sentinels: int, n_text: int | None = None
+  model: bytes,
+  n_sentinels: int,
+  n_text: int | None = None,
+  own: Mapping[str, str | None] = types.MappingProxyType({}),
 ) -> Tokenizer:
   """The tokenizer that a `tokenizer.json` describes.
 
@@ -331,7 +356,11 @@ def _from_json(
   loaded = tokenizers.Tokenizer.from_str(json.dumps(described))
   vocabulary = loaded.get_vocab(with_added_tokens=True)
   table = [b''] * (n_text or max(vocabulary.values()) + 1)
+  specials = _own(vocabulary, own)
+  loaded.encode_special_tokens = specials is not None  # where text names them
   for piece, i in vocabulary.items():
+    if piece in own.values():
+      continue
     if piece in added:
       table[i] = piece.encode('utf-8')
     else:
@@ -341,4 +370,18 @@ def _from_json(
     found = loaded.encode_batch_fast(list(texts), add_special_tokens=False)
     return [np.array(one.ids, np.int32) for one in found]
 
-  return Tokenizer(encode, table, n_sentinels, model)
+  return Tokenizer(encode, table, n_sentinels, model, specials)
+
+
+def _own(
+  vocabulary: Mapping[str, int], named: Mapping[str, str | None]
+) -> Own | None:
+  """The ids of a vocabulary's own specials, if any are named."""
+  ids = {}
+  for name, piece in named.items():
+    if piece is not None and piece not in vocabulary:
+      raise BadInput(f'tokenizer.{name}={piece!r} is not in the vocabulary')
+    ids[name] = None if piece is None else vocabulary[piece]
+  if ids.get('bos') is None:
+    return None
+  return Own(bos=ids['bos'], mask=ids['mask'], first_sentinel=ids['sentinel'])

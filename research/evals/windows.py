@@ -47,7 +47,9 @@ def windows(
   inside = index < len(tokens)
   index = np.minimum(index, len(tokens) - 1)
   rows = np.where(inside, tokens[index], tokenizer.bos).astype(np.int32)
-  scored = inside[:, 1:] & (rows[:, 1:] < tokenizer.n_text)
+  follows = rows[:, 1:]
+  text = (follows < tokenizer.n_text) & (follows != tokenizer.bos)
+  scored = inside[:, 1:] & text
   return Windows(index, rows, scored)
 
 

@@ -4,6 +4,7 @@ Everything that could be wrong with it is looked for before a number is read.
 """
 
 from collections.abc import Iterator, Mapping
+import functools
 import json
 import pathlib
 import re
@@ -49,6 +50,7 @@ class Checkpoint(NamedTuple):
     config: The same as a choice of parts.
     tensors: Its tensors by the names of the table.
     table: Which of them are which parameters.
+    tokenizer: Its `tokenizer.json`, if it has one.
   """
 
   folder: pathlib.Path
@@ -56,12 +58,21 @@ class Checkpoint(NamedTuple):
   config: ModelConfig
   tensors: 'Renamed'
   table: Mapping[str, Tensor]
+  tokenizer: bytes | None = None
+
+  @property
+  def places(self) -> dict[str, Tensor]:
+    """The entry that holds each parameter, `{}` for the number of a layer."""
+    return {name: entry for entry in self.table.values() for name in entry.ours}
+
+  def dtype(self, name: str) -> np.dtype:
+    """What a parameter is stored as."""
+    entry = self.places[name.replace('.blocks.', '.blocks.{}.')]
+    return self.tensors.dtype(entry.name.format(0))
 
   def parameters(self) -> Iterator[tuple[str, np.ndarray]]:
     """Each parameter of the model, in the model's order, read from disk."""
-    places = {
-      name: entry for entry in self.table.values() for name in entry.ours
-    }
+    places = self.places
     for name, shape in shapes(self.config).items():
       template = name.replace('.blocks.', '.blocks.{}.')
       yield name, self._read(places[template], template, shape)
@@ -91,6 +102,10 @@ class Renamed(NamedTuple):
     """The shape of a tensor, which is not read."""
     return self.tensors.shape(self.names[name])
 
+  def dtype(self, name: str) -> np.dtype:
+    """The dtype of a tensor, which is not read."""
+    return self.tensors.dtype(self.names[name])
+
 
 def read(folder: pathlib.Path) -> Checkpoint:
   """The checkpoint in `folder`, checked.
@@ -106,7 +121,11 @@ def read(folder: pathlib.Path) -> Checkpoint:
     data = json.loads(path.read_text(encoding='utf-8'))
   except ValueError as error:
     raise BadInput(f'{path} is no JSON: {error}') from None
-  return checked(folder, data, family(data), tensors.find(folder))
+  found = checked(folder, data, family(data), tensors.find(folder))
+  tokenizer = folder / 'tokenizer.json'
+  if not tokenizer.is_file():
+    return found
+  return found._replace(tokenizer=tokenizer.read_bytes())
 
 
 def family(data: Mapping[str, Any]) -> Family:
@@ -138,19 +157,19 @@ def checked(
   cfg = kind.read(Settings(data), names.keys())
   table = kind.table(cfg, shapes(cfg))
   renamed = Renamed(found, names)
-  expected = _expected(cfg, table)
-  for name in expected:
+  implied = expected(cfg, table)
+  for name in implied:
     if name not in names:
       raise BadInput(f'{folder}: tensor {name} is missing; {CONFIG} implies it')
   tied = {e.name for e in kind.tensors(cfg) if e.ours == ('head.weight',)}
   for name in names:
-    if name in expected or (cfg.tied_head and name in tied):
+    if name in implied or (cfg.tied_head and name in tied):
       continue
     if not any(re.fullmatch(pattern, name) for pattern in kind.ignored):
       raise BadInput(
         f'{folder}: tensor {name} is surplus: {CONFIG} leaves no place for it'
       )
-  for name, shape in expected.items():
+  for name, (shape, *_) in implied.items():
     if renamed.shape(name) != shape:
       raise BadInput(
         f'{folder}: tensor {name} has shape {renamed.shape(name)};'
@@ -174,35 +193,37 @@ def _names(kind: Family, found: Tensors) -> dict[str, str]:
   return names
 
 
-def _expected(
+def expected(
   cfg: ModelConfig, table: Mapping[str, Tensor]
-) -> dict[str, Shape]:
-  """The shape of each tensor of theirs that the config implies."""
-  ours = {}
-  depth = {}
+) -> dict[str, tuple[Shape, Tensor, int | None]]:
+  """Shape, entry and layer of each tensor of theirs that the config implies."""
+  ours, depth = {}, {}
   for name, shape in shapes(cfg).items():
     template = name.replace('.blocks.', '.blocks.{}.')
     layered = template != name
     ours[template] = shape[1:] if layered else shape
     depth[template] = shape[0] if layered else None
-  expected = {}
+  found = {}
   for name, entry in table.items():
     shape, n = entry.shape(ours), depth[entry.ours[0]]
-    for full in [name] if n is None else map(name.format, range(n)):
-      expected[full] = shape
-  return expected
+    if n is None:
+      found[name] = shape, entry, None
+    else:
+      found |= {name.format(i): (shape, entry, i) for i in range(n)}
+  return found
 
 
 def shapes(cfg: ModelConfig) -> dict[str, Shape]:
   """The shape of each parameter of the model, in its order."""
-  return {name: x.shape for name, x in _named(_abstract(cfg))}
+  return {name: x.shape for name, x in named(_abstract(cfg))}
 
 
+@functools.lru_cache(maxsize=16)
 def _abstract(cfg: ModelConfig):
   return jax.eval_shape(lambda: transformer.build(cfg, nnx.Rngs(0)))
 
 
-def _named(model: Any) -> list[tuple[str, Any]]:
+def named(model: Any) -> list[tuple[str, Any]]:
   """The leaves of a model by dotted name."""
   leaves = jax.tree_util.tree_leaves_with_path(model)
   return [
@@ -223,10 +244,8 @@ def assemble(
   """
   abstract = _abstract(cfg)
   arrays = []
-  for (expected, _), (name, x) in zip(
-    _named(abstract), parameters, strict=True
-  ):
-    assert expected == name, (expected, name)
+  for (ours, _), (name, x) in zip(named(abstract), parameters, strict=True):
+    assert ours == name, (ours, name)
     arrays.append(jax.device_put(_aligned(x), may_alias=True))
   return jax.tree.unflatten(jax.tree.structure(abstract), arrays)
 

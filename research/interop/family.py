@@ -96,8 +96,12 @@ def activation_name(activation: parts.Activation) -> str:
   return _BACK[activation]
 
 
-def rope_parameters(spec: Rotary, partial: bool = False) -> dict[str, Any]:
-  """Rotary positions as transformers 5 tells them."""
+def rope_parameters(
+  spec: parts.Position, partial: bool = False
+) -> dict[str, Any]:
+  """Rotary positions as transformers 5 tells them; nothing of other kinds."""
+  if not isinstance(spec, Rotary):
+    return {}
   told = {'rope_type': 'default', 'rope_theta': spec.base}
   if spec.stretch != 1:
     told |= {'rope_type': 'linear', 'factor': spec.stretch}

@@ -76,6 +76,10 @@ class Tensors(Mapping[str, np.ndarray]):
     """The shape of a tensor, which is not read."""
     return self.stored[name].shape
 
+  def dtype(self, name: str) -> np.dtype:
+    """The dtype of a tensor, which is not read."""
+    return self.stored[name].dtype
+
 
 def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
   """Memory that JAX on a CPU uses as it is: it begins at a multiple of 64."""
@@ -106,6 +110,14 @@ def find(folder: pathlib.Path) -> Tensors:
       raise BadInput(f'{folder / file} lacks {name}, which {INDEX} puts there')
     found[name] = files[file][name]
   return Tensors(found)
+
+
+def shards(folder: pathlib.Path) -> list[str]:
+  """The files that a sharded checkpoint's index names; none without one."""
+  path = folder / INDEX
+  if (folder / SINGLE).is_file() or not path.is_file():
+    return []
+  return sorted(set(json.loads(path.read_text())['weight_map'].values()))
 
 
 def _stored(path: pathlib.Path) -> dict[str, Stored]:

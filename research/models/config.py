@@ -158,6 +158,13 @@ class ModelConfig:
     )
 
   @property
+  def embedding_factor(self) -> float:
+    """Factor on the token embeddings."""
+    if self.embedding_scale is not None:
+      return self.embedding_scale
+    return self.d_model**0.5 if isinstance(self.position, Sinusoidal) else 1.0
+
+  @property
   def longest_target(self) -> int:
     """Tokens that the logits may cover, at most."""
     if self.architecture != 'encoder_decoder' or self.target_len is None:

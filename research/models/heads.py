@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from research.models import layers
-from research.models.config import ModelConfig, Sinusoidal
+from research.models.config import ModelConfig
 from research.models.layers import EMBEDDING_STD, affine, weight, zeros
 
 
@@ -34,11 +34,7 @@ class Embedding(nnx.Module):
     types: Int[Array, 'b t'] | None = None,
   ) -> Float[Array, 'b t d']:
     """Embeddings in the dtype of computation; without `types` all are 0."""
-    scale = self.cfg.embedding_scale
-    if scale is None:
-      sinusoidal = isinstance(self.cfg.position, Sinusoidal)
-      scale = self.cfg.d_model**0.5 if sinusoidal else 1.0
-    x = self.table[...][tokens] * scale
+    x = self.table[...][tokens] * self.cfg.embedding_factor
     x = x if self.widen is None else layers.linear(x, self.widen[...])
     if self.types is not None:
       types = jnp.zeros_like(tokens) if types is None else types

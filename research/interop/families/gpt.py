@@ -88,7 +88,6 @@ def _read_neox(config: Settings, names) -> ModelConfig:
 
 
 def _write_neox(cfg: ModelConfig) -> dict:
-  assert isinstance(cfg.position, Rotary)
   return {
     'model_type': 'gpt_neox',
     'architectures': ['GPTNeoXForCausalLM'],
@@ -104,8 +103,6 @@ def _write_neox(cfg: ModelConfig) -> dict:
     'attention_bias': cfg.attention.qkv_bias,
     'tie_word_embeddings': cfg.tied_head,
     'rope_parameters': rope_parameters(cfg.position, partial=True),
-    'rotary_pct': cfg.position.fraction,
-    'rotary_emb_base': cfg.position.base,
   }
 
 
@@ -146,7 +143,7 @@ def _read_gptj(config: Settings, names) -> ModelConfig:
 
 
 def _write_gptj(cfg: ModelConfig) -> dict:
-  assert isinstance(cfg.position, Rotary)
+  rotary, d_head = cfg.position, cfg.attention.d_head
   return {
     'model_type': 'gptj',
     'architectures': ['GPTJForCausalLM'],
@@ -156,7 +153,9 @@ def _write_gptj(cfg: ModelConfig) -> dict:
     'n_layer': cfg.n_layers,
     'n_head': cfg.n_heads,
     'n_inner': cfg.mlp.d_ff,
-    'rotary_dim': cfg.position.n_rotated(cfg.attention.d_head),
+    'rotary_dim': rotary.n_rotated(d_head)
+    if isinstance(rotary, Rotary)
+    else d_head,
     'activation_function': activation_name(cfg.activation),
     'layer_norm_epsilon': cfg.norm.eps,
     'tie_word_embeddings': cfg.tied_head,

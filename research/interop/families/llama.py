@@ -8,7 +8,7 @@ from research.interop.family import (
   rope_parameters,
 )
 from research.interop.table import linear, norm, same
-from research.models.config import ModelConfig, RMSNorm, Rotary
+from research.models.config import ModelConfig, RMSNorm
 
 _BLOCK = 'stack.blocks.{}.'
 _WINDOW = {'mistral': 4096}  # Absent in the file, this is meant.
@@ -53,7 +53,6 @@ def _window(config: Settings, kind: str) -> int | None:
 
 
 def _write(cfg: ModelConfig) -> dict:
-  assert isinstance(cfg.position, Rotary)
   spec = cfg.attention
   kind = 'llama' if cfg.window is None else 'mistral'
   kind = 'qwen2' if spec.qkv_bias and not spec.out_bias else kind
@@ -72,7 +71,6 @@ def _write(cfg: ModelConfig) -> dict:
     'hidden_act': activation_name(cfg.activation),
     'rms_norm_eps': cfg.norm.eps,
     'rope_parameters': rope_parameters(cfg.position),
-    'rope_theta': cfg.position.base,
     'tie_word_embeddings': cfg.tied_head,
   }
   if kind == 'mistral':

@@ -43,7 +43,8 @@ def _read(config: Settings, names) -> ModelConfig:
 
 def _write(cfg: ModelConfig) -> dict:
   position, kind = cfg.position, activation_name(cfg.activation)
-  assert isinstance(position, RelativeBuckets)
+  if not isinstance(position, RelativeBuckets):
+    position = RelativeBuckets()
   if cfg.gated and kind == 'gelu':
     raise BadInput('activation=gelu: a gated T5 has gelu_tanh; T5 cannot tell')
   if cfg.gated:
@@ -56,7 +57,7 @@ def _write(cfg: ModelConfig) -> dict:
     'n_positions': cfg.seq_len,
     'd_model': cfg.d_model,
     'num_layers': cfg.n_layers,
-    'num_decoder_layers': cfg.stacks[1].n_layers,
+    'num_decoder_layers': cfg.stacks[-1].n_layers,
     'num_heads': cfg.n_heads,
     'd_kv': cfg.attention.d_head,
     'd_ff': cfg.mlp.d_ff,

@@ -1,0 +1,35 @@
+"""Exports a trained model as a checkpoint that transformers reads.
+
+    python -m experiments.export_weights --workdir=RUN_OR_IMPORTED --out=DIR
+
+Writes config.json, model.safetensors and, where the tokenizer is byte-level
+BPE, tokenizer.json. Our bos, mask and sentinels are special tokens there.
+"""
+
+import pathlib
+
+from absl import flags
+
+from research import config
+from research.data import pipeline
+from research.interop import exporting
+from research.train import trained
+
+_WORKDIR = flags.DEFINE_string(
+  'workdir', None, 'Folder of a run or of an imported model.', required=True
+)
+_OUT = flags.DEFINE_string('out', None, 'Folder to write.', required=True)
+
+
+def main() -> None:
+  """Exports the newest checkpoint of the run."""
+  found = trained.load(_WORKDIR.value)
+  out = pathlib.Path(_OUT.value)
+  kind = exporting.write(out, found.model, pipeline.tokenizer(found.data))
+  print(
+    f'{kind.model_types[0]}: {", ".join(sorted(p.name for p in out.iterdir()))}'
+  )
+
+
+if __name__ == '__main__':
+  config.command(main)

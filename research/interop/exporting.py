@@ -1,0 +1,170 @@
+"""Our weights as a checkpoint that transformers reads.
+
+A family tells our parts if its `config.json`, read back, gives the same parts;
+no other check is needed, and none is so strict.
+"""
+
+from collections.abc import Iterator, Mapping
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from research.config import BadInput
+from research.data.tokenizers import Tokenizer
+from research.files import write_whole
+from research.interop import checkpoint, tensors
+from research.interop.family import Family, Settings
+from research.interop.table import Tensor
+from research.models.config import ModelConfig
+
+# What changes no number in float32, or only how long an input may be.
+_FREE = ('target_len', 'dropout', 'dtype', 'remat', 'unroll')
+
+
+def write(
+  folder: pathlib.Path,
+  model: Any,
+  tokenizer: Tokenizer | None = None,
+) -> Family:
+  """Writes config.json, model.safetensors and tokenizer.json.
+
+  Args:
+    folder: Where to; made if absent.
+    model: A transformer of ours.
+    tokenizer: Whose bos is told, if there is one; its file is written where
+      it is byte-level BPE.
+
+  Returns:
+    The family whose parts the model has.
+
+  Raises:
+    BadInput: No family has the model's parts.
+    OSError: The folder cannot be written.
+  """
+  cfg = model.cfg
+  kind, settings = expressing(cfg)
+  if tokenizer is not None:
+    bos = tokenizer.bos
+    settings |= {'bos_token_id': bos, 'eos_token_id': bos}
+  arrays = {
+    name: np.asarray(x, np.float32) for name, x in checkpoint.named(model)
+  }
+  table = kind.table(cfg, arrays)
+  expected = checkpoint.expected(cfg, table)
+  dtype = np.dtype(np.float32)
+  folder.mkdir(parents=True, exist_ok=True)
+  tensors.write(
+    folder / tensors.SINGLE,
+    {name: (shape, dtype) for name, (shape, *_) in expected.items()},
+    _joined(expected, arrays),
+  )
+  told = None if tokenizer is None else tokenizer_json(tokenizer)
+  if told is not None:
+    write_whole(folder / 'tokenizer.json', told)
+  text = json.dumps(settings | {'dtype': 'float32'}, indent=1)
+  write_whole(folder / checkpoint.CONFIG, text + '\n')
+  return kind
+
+
+def expressing(cfg: ModelConfig) -> tuple[Family, dict[str, Any]]:
+  """A family that has the parts of `cfg`, and its `config.json`.
+
+  Raises:
+    BadInput: There is none; says which comes nearest and what it lacks.
+  """
+  nearest: tuple[int, str] | None = None
+  names = ('lm_head.weight',) if not cfg.tied_head else ()
+  if cfg.head_transform:
+    names += _HEADS
+  for kind in checkpoint.FAMILIES:
+    told: dict[str, Any] = {}
+    try:
+      told = kind.write(cfg)
+      again = kind.read(Settings(told), names)
+    except BadInput as error:
+      differences = [str(error)]
+    else:
+      differences = list(_differences(cfg, again))
+    if not differences:
+      return kind, told
+    if nearest is None or len(differences) < nearest[0]:
+      said = f'{kind.model_types[0]} differs in {"; ".join(differences[:4])}'
+      nearest = len(differences), said
+  assert nearest is not None
+  raise BadInput(f'no family of transformers has these parts: {nearest[1]}')
+
+
+_HEADS = (
+  'cls.predictions.transform.dense.weight',
+  'lm_head.dense.weight',
+  'vocab_transform.weight',
+)
+
+
+def _differences(mine: ModelConfig, theirs: ModelConfig) -> Iterator[str]:
+  a, b = _resolved(mine), _resolved(theirs)
+  for field in dataclasses.fields(ModelConfig):
+    x, y = getattr(a, field.name), getattr(b, field.name)
+    if field.name not in _FREE and x != y:
+      yield f'{field.name} ({x}, there {y})'
+
+
+def _resolved(cfg: ModelConfig) -> ModelConfig:
+  """`cfg` with every derived field given."""
+  attention, mlp = cfg.attention, cfg.mlp
+  paired = cfg.architecture == 'encoder_decoder'
+  return dataclasses.replace(
+    cfg,
+    n_decoder_layers=cfg.stacks[-1].n_layers if paired else None,
+    n_kv_heads=attention.n_kv_heads,
+    d_head=attention.d_head,
+    d_ff=mlp.d_ff,
+    bias=False,
+    qkv_bias=attention.qkv_bias,
+    out_bias=attention.out_bias,
+    mlp_bias=mlp.bias,
+    final_norm=cfg.stacks[0].final_norm,
+    attention_scale=attention.scale,
+    embedding_scale=cfg.embedding_factor,
+  )
+
+
+def _joined(
+  expected: Mapping[str, tuple[tuple[int, ...], Tensor, int | None]],
+  arrays: Mapping[str, np.ndarray],
+) -> Iterator[np.ndarray]:
+  """Each tensor of theirs, made of our parameters when it is asked for."""
+  for _, entry, layer in expected.values():
+    held = {}
+    for name in entry.ours:
+      x = arrays[name.replace('.blocks.{}.', '.blocks.')]
+      held[name] = x if layer is None else x[layer]
+    yield entry.join(held)
+
+
+def tokenizer_json(tokenizer: Tokenizer) -> str | None:
+  """Of byte-level BPE, with our specials; None of other tokenizers."""
+  try:
+    told = json.loads(tokenizer.model)
+  except ValueError:
+    return None
+  specials = tokenizer.specials
+  if specials.own is None:
+    names = ['<|bos|>', '<|mask|>']
+    names += [f'<|sentinel_{i}|>' for i in range(specials.n_sentinels)]
+    told['added_tokens'] = (told.get('added_tokens') or []) + [
+      {
+        'id': specials.n_text + i,
+        'content': name,
+        'special': True,
+        'single_word': False,
+        'lstrip': False,
+        'rstrip': False,
+        'normalized': False,
+      }
+      for i, name in enumerate(names)
+    ]
+  return json.dumps(told, ensure_ascii=False)

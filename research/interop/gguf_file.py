@@ -1,0 +1,233 @@
+"""GGUF files of LLaMA and Qwen2 models, dequantised a tensor at a time."""
+
+from collections.abc import Iterator, Mapping
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from research.config import BadInput
+from research.interop import checkpoint, table
+from research.interop.checkpoint import Checkpoint
+from research.interop.families.llama import LLAMA
+from research.interop.family import Family
+from research.interop.table import Tensor, linear, norm, same
+from research.models.config import ModelConfig, Rotary
+
+_BLOCK = 'stack.blocks.{}.'
+_READ = ('F32', 'F16', 'BF16', 'Q8_0', 'Q4_0', 'Q4_1')
+# What our families call the fields of a GGUF file.
+_FIELDS = {
+  'context_length': 'max_position_embeddings',
+  'embedding_length': 'hidden_size',
+  'block_count': 'num_hidden_layers',
+  'feed_forward_length': 'intermediate_size',
+  'attention.head_count': 'num_attention_heads',
+  'attention.head_count_kv': 'num_key_value_heads',
+  'attention.key_length': 'head_dim',
+  'attention.layer_norm_rms_epsilon': 'rms_norm_eps',
+  'rope.freq_base': 'rope_theta',
+}
+_TOKENS = {
+  'tokenizer.ggml.bos_token_id': 'bos_token_id',
+  'tokenizer.ggml.eos_token_id': 'eos_token_id',
+}
+
+
+def _tensors(cfg: ModelConfig) -> Iterator[Tensor]:
+  return _table(cfg, None)
+
+
+def _interleaved(cfg: ModelConfig) -> Iterator[Tensor]:
+  """llama.cpp has the pairs that LLaMA's rotation turns side by side."""
+  assert isinstance(cfg.position, Rotary)
+  return _table(cfg, cfg.position.n_rotated(cfg.attention.d_head))
+
+
+def _table(cfg: ModelConfig, n_rotated: int | None) -> Iterator[Tensor]:
+  spec, layer = cfg.attention, 'blk.{}.'
+
+  def rows(n_heads: int):
+    if n_rotated is None:
+      return None
+    return [table.interleaved(n_heads, spec.d_head, n_rotated)]
+
+  def project(name: str, ours: str, n_heads: int):
+    return linear(
+      f'{layer}attn_{name}', f'{_BLOCK}attention.{ours}', rows=rows(n_heads)
+    )
+
+  yield same('token_embd.weight', 'embedding.table')
+  yield from norm(f'{layer}attn_norm', f'{_BLOCK}attention_norm')
+  yield from project('q', 'query', spec.n_heads)
+  yield from project('k', 'key', spec.n_kv_heads)
+  for name, ours in (
+    ('attn_v', 'attention.value'),
+    ('attn_output', 'attention.out'),
+    ('ffn_gate', 'mlp.gate'),
+    ('ffn_up', 'mlp.up'),
+    ('ffn_down', 'mlp.down'),
+  ):
+    yield from linear(layer + name, _BLOCK + ours)
+  yield from norm(f'{layer}ffn_norm', f'{_BLOCK}mlp_norm')
+  yield from norm('output_norm', 'stack.norm')
+  yield from linear('output', 'head.weight')
+
+
+def _family(kind: str, tensors) -> Family:
+  return Family(
+    model_types=(kind,),
+    read=LLAMA.read,
+    write=LLAMA.write,
+    tensors=tensors,
+    ignored=(r'rope_freqs\.weight',),
+  )
+
+
+_FAMILIES = {
+  'llama': _family('llama', _interleaved),
+  'qwen2': _family('qwen2', _tensors),
+}
+
+
+class _Dequantised(Mapping[str, np.ndarray]):
+  """The tensors of a file as numbers; each look-up reads the disk."""
+
+  def __init__(self, path: pathlib.Path, held: Mapping[str, Any]):
+    self.path, self.held = path, held
+
+  def __getitem__(self, name: str) -> np.ndarray:
+    import gguf
+
+    tensor = self.held[name]
+    if tensor.tensor_type.name == 'F16':
+      return np.array(tensor.data)
+    numbers = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+    return numbers.reshape(self.shape(name))
+
+  def __iter__(self) -> Iterator[str]:
+    return iter(self.held)
+
+  def __len__(self) -> int:
+    return len(self.held)
+
+  def shape(self, name: str) -> tuple[int, ...]:
+    """The shape of a tensor, outermost dimension first."""
+    return tuple(int(n) for n in reversed(self.held[name].shape))
+
+  def dtype(self, name: str) -> np.dtype:
+    """Of the numbers that a look-up gives."""
+    half = self.held[name].tensor_type.name == 'F16'
+    return np.dtype(np.float16 if half else np.float32)
+
+
+def read(path: pathlib.Path) -> Checkpoint:
+  """The checkpoint in a GGUF file, checked.
+
+  Raises:
+    BadInput: The package `gguf` is missing, the file is not whole, its
+      architecture is not one of ours, or a tensor is missing, surplus, of
+      another shape or packed in a way that is not read.
+  """
+  try:
+    import gguf
+  except ImportError:
+    raise BadInput(
+      f'source={path}: reading GGUF needs the package gguf: pip install gguf'
+    ) from None
+  try:
+    reader = gguf.GGUFReader(path)
+  except (ValueError, IndexError, KeyError, OSError) as error:
+    said = ' '.join(str(error).split())
+    raise BadInput(f'{path} is no GGUF file, or is damaged: {said}') from None
+  fields = {name: field.contents() for name, field in reader.fields.items()}
+  kind = fields.get('general.architecture')
+  if kind not in _FAMILIES:
+    raise BadInput(
+      f'{path}: architecture {kind!r} is not read from GGUF; there are:'
+      f' {", ".join(_FAMILIES)}'
+    )
+  held = {tensor.name: tensor for tensor in reader.tensors}
+  for name, tensor in held.items():
+    if tensor.tensor_type.name not in _READ:
+      raise BadInput(
+        f'{path}: tensor {name} is packed as {tensor.tensor_type.name}; only'
+        f' {", ".join(_READ)} are read'
+      )
+  settings = _settings(kind, fields, held)
+  found = checkpoint.checked(
+    path, settings, _FAMILIES[kind], _Dequantised(path, held)
+  )
+  return found._replace(tokenizer=_tokenizer(fields))
+
+
+def _settings(
+  kind: str, fields: Mapping[str, Any], held: Mapping[str, Any]
+) -> dict[str, Any]:
+  """The fields as a `config.json` has them."""
+  told = {
+    ours: fields[f'{kind}.{name}']
+    for name, ours in _FIELDS.items()
+    if f'{kind}.{name}' in fields
+  }
+  told |= {
+    ours: fields[name] for name, ours in _TOKENS.items() if name in fields
+  }
+  scaling = fields.get(f'{kind}.rope.scaling.type', 'none')
+  if scaling != 'none':
+    factor = fields.get(f'{kind}.rope.scaling.factor')
+    told['rope_scaling'] = {'type': scaling, 'factor': factor}
+  return told | {
+    'model_type': kind,
+    'vocab_size': int(held['token_embd.weight'].shape[1]),
+    'tie_word_embeddings': 'output.weight' not in held,
+  }
+
+
+# How byte-level vocabularies cut text before merging, by the name in the file.
+_DIGITS = {'type': 'Digits', 'individual_digits': True}
+_BYTES = {
+  'type': 'ByteLevel',
+  'add_prefix_space': False,
+  'trim_offsets': True,
+  'use_regex': True,
+}
+_CUTS = {'smollm': [_DIGITS, _BYTES], 'gpt-2': [_BYTES]}
+_CONTROL, _USER = 3, 4  # llama.cpp's types of tokens that are not merged
+
+
+def _tokenizer(fields: Mapping[str, Any]) -> bytes | None:
+  """A `tokenizer.json` of the file's byte-level vocabulary; None of others."""
+  cuts = _CUTS.get(fields.get('tokenizer.ggml.pre', ''))
+  if fields.get('tokenizer.ggml.model') != 'gpt2' or cuts is None:
+    return None
+  tokens, kinds = (
+    fields['tokenizer.ggml.tokens'],
+    fields['tokenizer.ggml.token_type'],
+  )
+  added = [
+    {
+      'id': i,
+      'content': token,
+      'special': kind == _CONTROL,
+      'single_word': False,
+      'lstrip': False,
+      'rstrip': False,
+      'normalized': False,
+    }
+    for i, (token, kind) in enumerate(zip(tokens, kinds, strict=True))
+    if kind in (_CONTROL, _USER)
+  ]
+  told = {
+    'version': '1.0',
+    'added_tokens': added,
+    'pre_tokenizer': {'type': 'Sequence', 'pretokenizers': cuts},
+    'decoder': _BYTES,
+    'model': {
+      'type': 'BPE',
+      'vocab': {token: i for i, token in enumerate(tokens)},
+      'merges': [m.split(' ') for m in fields['tokenizer.ggml.merges']],
+    },
+  }
+  return json.dumps(told, ensure_ascii=False).encode('utf-8')

@@ -1,0 +1,206 @@
+"""An imported model's folder: weights under our names, and where they are from.
+
+FOLDER/model.json         its config, its tokenizer and its source
+FOLDER/model.safetensors  parameters, layers stacked, in the source's precision
+FOLDER/tokenizer.json     as the source has it, if it has one
+"""
+
+from collections.abc import Iterator
+import dataclasses
+import hashlib
+import json
+import pathlib
+import re
+import shutil
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from research import config
+from research.config import BadInput
+from research.data.tokenizers import Tokenizer, TokenizerFile
+from research.files import write_whole
+from research.interop import checkpoint, tensors
+from research.interop.checkpoint import Checkpoint
+from research.models import transformer
+from research.models.config import ModelConfig
+
+MODEL = 'model.json'
+TOKENIZER = 'tokenizer.json'
+
+
+class Imported(NamedTuple):
+  """An imported model.
+
+  Attributes:
+    config: Its parts.
+    tokenizer: Its tokenizer, unless there is none that loses nothing.
+    hash: 16 hex digits, equal for equal parameters.
+    step: Training steps, where the source says so.
+    folder: Where it lies.
+  """
+
+  config: ModelConfig
+  tokenizer: TokenizerFile | None
+  hash: str
+  step: int | None
+  folder: pathlib.Path
+
+  def model(self) -> transformer.Model:
+    """The model, its parameters in float32."""
+    held = tensors.find(self.folder)
+    return checkpoint.assemble(self.config, iter(held.items()))
+
+
+def write(
+  folder: pathlib.Path, found: Checkpoint, source: str
+) -> tuple[Imported, str]:
+  """Writes a checkpoint as a folder of ours, whole or not at all.
+
+  Args:
+    folder: Must not hold anything yet.
+    found: What is imported.
+    source: What it is called.
+
+  Returns:
+    What was written, and what is to be said of its tokenizer.
+
+  Raises:
+    BadInput: The folder is not empty.
+    OSError: It cannot be written.
+  """
+  if folder.exists() and any(folder.iterdir()):
+    raise BadInput(f'out={folder} is not empty: name another folder')
+  draft = folder.with_name(f'.{folder.name}.part')
+  shutil.rmtree(draft, ignore_errors=True)
+  try:
+    draft.mkdir(parents=True)
+    digest = hashlib.blake2b(digest_size=8)
+    shapes = {
+      name: (shape, found.dtype(name))
+      for name, shape in checkpoint.shapes(found.config).items()
+    }
+    arrays = _hashed(found.parameters(), digest)
+    tensors.write(draft / tensors.SINGLE, shapes, arrays)
+    tokenizer, said = _tokenizer(found, draft)
+    told = {
+      'config': config.to_dict(found.config),
+      'tokenizer': None if tokenizer is None else config.to_dict(tokenizer),
+      'source': source,
+      'hash': digest.hexdigest(),
+      'step': _step(source),
+    }
+    write_whole(draft / MODEL, json.dumps(told, indent=1) + '\n')
+    if folder.exists():
+      folder.rmdir()
+    draft.rename(folder)
+  finally:
+    shutil.rmtree(draft, ignore_errors=True)
+  return read(folder), said
+
+
+def read(folder: pathlib.Path) -> Imported:
+  """The imported model in `folder`; its weights are not read yet.
+
+  Raises:
+    BadInput: There is none.
+  """
+  path = folder / MODEL
+  if not path.is_file():
+    raise BadInput(f'{folder} holds no imported model: it has no {MODEL}')
+  told = json.loads(path.read_text(encoding='utf-8'))
+  tokenizer = told['tokenizer']
+  if tokenizer is not None:
+    tokenizer = dataclasses.replace(
+      config.from_dict(TokenizerFile, tokenizer), path=str(folder / TOKENIZER)
+    )
+  return Imported(
+    config.from_dict(ModelConfig, told['config']),
+    tokenizer,
+    told['hash'],
+    told['step'],
+    folder,
+  )
+
+
+def _hashed(
+  parameters: Iterator[tuple[str, np.ndarray]], digest: Any
+) -> Iterator[np.ndarray]:
+  for name, x in parameters:
+    x = np.ascontiguousarray(x)
+    digest.update(f'{name} {x.dtype} {x.shape}'.encode())
+    digest.update(x.reshape(-1).view(np.uint8).data)
+    yield x
+
+
+def _step(source: str) -> int | None:
+  """Training steps, by the last `step1000` in a source's name."""
+  found = re.findall(r'step[-_]?(\d+)', source)
+  return int(found[-1]) if found else None
+
+
+def _tokenizer(
+  found: Checkpoint, draft: pathlib.Path
+) -> tuple[TokenizerFile | None, str]:
+  """The tokenizer, copied; and what is to be said of it."""
+  if found.tokenizer is None:
+    return None, f'no {TOKENIZER}: text cannot be read'
+  write_whole(draft / TOKENIZER, found.tokenizer)
+  spec = named(found, draft / TOKENIZER)
+  try:
+    loaded: Tokenizer = spec.load(found.tokenizer)
+  except BadInput as error:
+    return None, f'{error}; bits per byte cannot be measured'
+  if loaded.vocab_size > found.config.vocab_size:
+    return None, (
+      f'{TOKENIZER} has {loaded.vocab_size} ids, the model'
+      f' {found.config.vocab_size}: it is not its tokenizer'
+    )
+  return dataclasses.replace(
+    spec, path=TOKENIZER
+  ), 'its tokenizer loses nothing'
+
+
+def named(found: Checkpoint, path: pathlib.Path) -> TokenizerFile:
+  """The tokenizer's file, with the tokens that serve as our specials.
+
+  Raises:
+    BadInput: Nothing says which token begins a text.
+  """
+  import tokenizers
+
+  assert found.tokenizer is not None
+  vocabulary = tokenizers.Tokenizer.from_str(
+    found.tokenizer.decode('utf-8')
+  ).get_vocab(with_added_tokens=True)
+  pieces = {i: piece for piece, i in vocabulary.items()}
+
+  def first(*names: str) -> str | None:
+    return next((name for name in names if name in vocabulary), None)
+
+  def told(*fields: str) -> str | None:
+    for field in fields:
+      ids = found.settings.get(field)
+      for i in ids if isinstance(ids, list) else [ids]:
+        if i in pieces:
+          return pieces[i]
+    return None
+
+  bos = {
+    'encoder': first('[CLS]', '<s>'),
+    'decoder': told('bos_token_id', 'eos_token_id') or first('<|endoftext|>'),
+    'encoder_decoder': told('decoder_start_token_id', 'pad_token_id'),
+  }[found.config.architecture]
+  if bos is None:
+    raise BadInput(
+      f'{checkpoint.CONFIG}: bos_token_id is not in {TOKENIZER}: name the token'
+      ' that begins a text'
+    )
+  sentinel = first('<extra_id_0>')
+  return TokenizerFile(
+    path=str(path),
+    n_sentinels=100 if sentinel else 0,
+    bos=bos,
+    mask=first('[MASK]', '<mask>'),
+    sentinel=sentinel,
+  )

@@ -1,0 +1,85 @@
+"""Where a published checkpoint comes from: a folder, a GGUF file or the hub."""
+
+import os
+import pathlib
+import re
+
+from research.config import BadInput
+from research.interop import checkpoint, gguf_file, tensors
+from research.interop.checkpoint import Checkpoint
+
+_HUB = 'https://huggingface.co'
+_ID = re.compile(r'[\w.-]+/[\w.-]+(@[\w.-]+)?')
+
+
+def read(name: str) -> Checkpoint:
+  """The checkpoint called `name`.
+
+  Args:
+    name: A folder, a `.gguf` file, or ORG/NAME[@REVISION] on the hub.
+
+  Raises:
+    BadInput: There is none, it is no checkpoint we know, or the hub cannot be
+      reached.
+  """
+  path = pathlib.Path(name).expanduser()
+  if path.is_file() and path.suffix == '.gguf':
+    return gguf_file.read(path)
+  if path.is_dir():
+    return checkpoint.read(path)
+  if path.suffix == '.gguf' or not _ID.fullmatch(name):
+    raise BadInput(f'source={name}: there is no such folder or GGUF file')
+  return checkpoint.read(fetch(name))
+
+
+def fetch(name: str) -> pathlib.Path:
+  """The folder of a model of the hub: in its own cache, or downloaded now.
+
+  Raises:
+    BadInput: It is not there, or the hub cannot be reached.
+  """
+  repository, _, revision = name.partition('@')
+  cached = _cached(repository, revision or 'main')
+  if cached is not None:
+    return cached
+  import pooch
+  import requests
+
+  cache = pathlib.Path(pooch.os_cache('research')) / 'hub'
+  folder = cache / repository.replace('/', '--') / (revision or 'main')
+  base = f'{_HUB}/{repository}/resolve/{revision or "main"}'
+
+  def get(file: str) -> pathlib.Path:
+    # Nothing tells the hash beforehand; that of the weights is kept.
+    found = pooch.retrieve(f'{base}/{file}', None, file, folder)
+    return pathlib.Path(found)
+
+  def either(file: str, instead: str | None) -> pathlib.Path | None:
+    try:
+      return get(file)
+    except requests.HTTPError:
+      return None if instead is None else get(instead)
+
+  try:
+    get(checkpoint.CONFIG)
+    either('tokenizer.json', None)
+    held = either(tensors.SINGLE, tensors.INDEX)
+    for shard in tensors.shards(folder) if held else ():
+      get(shard)
+  except (requests.RequestException, OSError) as error:
+    reason = type(error).__name__
+    raise BadInput(
+      f'source={name}: no such folder here, and the hub gave nothing'
+      f' ({reason}): name a folder, or look at network and name'
+    ) from None
+  return folder
+
+
+def _cached(repository: str, revision: str) -> pathlib.Path | None:
+  """The folder that the hub's own client keeps, if it does."""
+  home = pathlib.Path(os.environ.get('HF_HOME', '~/.cache/huggingface'))
+  root = home.expanduser() / 'hub' / f'models--{repository.replace("/", "--")}'
+  reference = root / 'refs' / revision
+  commit = reference.read_text().strip() if reference.is_file() else revision
+  folder = root / 'snapshots' / commit
+  return folder if (folder / checkpoint.CONFIG).exists() else None

@@ -1,0 +1,63 @@
+"""A trained model by its folder, whether we trained it or imported it."""
+
+import os
+import pathlib
+from typing import Any, NamedTuple
+
+from research import config
+from research.config import BadInput
+from research.data.pipeline import DataConfig
+from research.interop import imported
+from research.sharding import Parallelism
+from research.train import loop
+
+
+class Trained(NamedTuple):
+  """A model to evaluate, or to write with.
+
+  Attributes:
+    model: The network.
+    data: What it is evaluated on, by its own tokenizer; an imported model
+      reads the embedded corpus.
+    fingerprint: Of the run's config, or of the imported weights.
+    step: Training steps; None where that is not known.
+  """
+
+  model: Any
+  data: DataConfig
+  fingerprint: str
+  step: int | None
+
+
+def load(
+  workdir: str | os.PathLike[str],
+  step: int | None = None,
+  parallelism: Parallelism | None = None,
+) -> Trained:
+  """The model in `workdir`: of a run's checkpoint, or imported.
+
+  Args:
+    workdir: The run's folder, or what `experiments.import_weights` wrote.
+    step: Of a run's checkpoint; None for the newest.
+    parallelism: Where a run's state is laid out; None as it was trained.
+
+  Raises:
+    BadInput: The folder holds neither, the run has no such checkpoint, or the
+      imported model has no tokenizer that loses nothing.
+  """
+  folder = pathlib.Path(workdir)
+  if not (folder / imported.MODEL).is_file():
+    cfg, state = loop.restore(workdir, step, parallelism)
+    return Trained(
+      state.model, cfg.data, config.fingerprint(cfg), int(state.step)
+    )
+  found = imported.read(folder)
+  if step not in (None, found.step):
+    raise BadInput(f'step={step}: {workdir} is of step {found.step}')
+  if found.tokenizer is None:
+    raise BadInput(
+      f'workdir={workdir}: this model was imported without a tokenizer that'
+      ' gives text back unchanged; import one with a byte-level tokenizer.json'
+    )
+  data = DataConfig(tokenizer=found.tokenizer)
+  return Trained(found.model(), data, found.hash[:12], found.step)
