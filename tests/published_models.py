@@ -276,6 +276,7 @@ def _save(model, case: Case, folder: pathlib.Path) -> None:
   save_file(state, folder / 'model.safetensors', {'format': 'pt'})
   # As in the published files: written by transformers 4, where it is a fact.
   told = json.loads(model.config.to_json_string(use_diff=False))
+  told['architectures'] = [type(model).__name__]
   told['tie_word_embeddings'] = False
   told.pop('scale_decoder_outputs', None)
   (folder / 'config.json').write_text(json.dumps(told, indent=1))
@@ -302,7 +303,8 @@ def run(folder: pathlib.Path, case: Case, batch) -> np.ndarray:
   import torch
   import transformers
 
-  kind = getattr(transformers, case.kind + case.task)
+  told = json.loads((folder / 'config.json').read_text())
+  kind = getattr(transformers, told['architectures'][0])
   model = kind.from_pretrained(
     folder, dtype=torch.float32, attn_implementation=case.attention
   ).eval()

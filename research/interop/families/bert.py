@@ -1,5 +1,6 @@
 """BERT, RoBERTa and DistilBERT."""
 
+from research.config import BadInput
 from research.interop.family import Family, Settings, activation_name
 from research.interop.table import linear, norm, same
 from research.models.config import LayerNorm, Learned, ModelConfig
@@ -58,6 +59,8 @@ def _write_roberta(cfg: ModelConfig) -> dict:
 
 
 def _write(cfg: ModelConfig) -> dict:
+  if not cfg.n_token_types:
+    raise BadInput('n_token_types=0: BERT and RoBERTa have at least one')
   return {
     'vocab_size': cfg.vocab_size,
     'max_position_embeddings': cfg.seq_len,
