@@ -1,0 +1,150 @@
+r"""Writes on from a prompt with a trained model, or fills its masks.
+
+    python -m experiments.generate --workdir=RUN --prompt='The sea' \
+        --temperature=.8 --top_k=10 --top_p=.95 --max_tokens=200 \
+        --stop='\n\n' --repetition_penalty=1.2 --num_return=3 --seed=0
+
+Several prompts are given by several --prompt, several stop strings by several
+--stop, in which \n and \t are what they mean. With --n_beams the best texts are
+sought, not drawn. An encoder fills each <mask> of the prompt and takes --top_k.
+A run of the quickstart takes 15 s, most of it compilation.
+"""
+
+from collections.abc import Iterable, Sequence
+import re
+import sys
+from typing import Any
+
+from absl import flags
+
+from research import config, fields
+from research.config import BadInput
+from research.inference import beams
+from research.inference.fill import fill
+from research.inference.generate import Generation, generate
+from research.inference.text import Text, shown
+from research.study.loaded import Loaded, load
+
+_WORKDIR = flags.DEFINE_string(
+  'workdir', None, 'Folder of the run.', required=True
+)
+_STEP = flags.DEFINE_integer('step', None, 'Checkpoint; none for the newest.')
+_PROMPT = flags.DEFINE_multi_string(
+  'prompt', None, 'Text to go on from.', required=True
+)
+_STOP = flags.DEFINE_multi_string('stop', [], 'Ends a text; not part of it.')
+_RULES = {
+  name: flags.DEFINE_string(name, None, f'{kind.__name__}.{name}')
+  for kind in (Generation, beams.BeamSearch)
+  for name in fields.fields(kind)
+  if name != 'stop' and name not in flags.FLAGS
+}
+_MASK = '<mask>'
+_ESCAPES = {r'\n': '\n', r'\t': '\t', r'\r': '\r', r'\\': '\\'}
+
+
+def main() -> None:
+  """Prints each prompt with what was written after it, as it is written."""
+  given = {
+    name: flag.value for name, flag in _RULES.items() if flag.value is not None
+  }
+  searched = 'n_beams' in given or 'length_penalty' in given
+  how = _replaced(beams.BeamSearch() if searched else Generation(), given)
+  loaded = load(_WORKDIR.value, _STEP.value)
+  if loaded.model.cfg.architecture == 'encoder':
+    _fill(loaded, given)
+  elif isinstance(how, Generation):
+    _write(loaded, how)
+  else:
+    _print(_PROMPT.value, beams.search(**_asked(loaded), how=how))
+
+
+def _replaced(how: Any, given: dict[str, str]) -> Any:
+  """`how` with the flags that were given, and the stop strings."""
+  stop = tuple(
+    re.sub(r'\\[ntr\\]', lambda found: _ESCAPES[found[0]], text)
+    for text in _STOP.value
+  )
+  changes = given | ({'stop': stop} if stop else {})
+  for name in changes:
+    if name not in fields.fields(type(how)):
+      raise BadInput(
+        f'--{name} has no part in a beam search; leave it out, or n_beams and'
+        ' length_penalty'
+      )
+  return config.replace(how, changes)
+
+
+def _asked(loaded: Loaded) -> dict[str, Any]:
+  return {
+    'model': loaded.model,
+    'prompts': loaded.tokenizer.encode_batch(_PROMPT.value),
+    'frame': loaded.frame,
+    'tokenizer': loaded.tokenizer,
+  }
+
+
+def _write(loaded: Loaded, how: Generation) -> None:
+  if len(_PROMPT.value) > 1:
+    _print(_PROMPT.value, generate(**_asked(loaded), how=how))
+    return
+  screen = Screen(_PROMPT.value[0], how)
+  (texts,) = generate(**_asked(loaded), how=how, listen=screen.show)
+  screen.end(texts)
+
+
+class Screen:
+  """Shows several texts one below the other while all are being written."""
+
+  def __init__(self, prompt: str, how: Generation):
+    self.prompt, self.how = prompt, how
+    self.index, self.said = 0, ''
+    self._say(prompt)
+
+  def show(self, texts: Sequence[Text], over: bool = False) -> None:
+    """Shows what is new; a text that is over makes room for the next."""
+    while self.index < len(texts):
+      text = texts[self.index]
+      done = over or text.finish != 'length'
+      now = text.text if done else shown(text, self.how.stop)
+      self._say(now[len(self.said) :])
+      self.said = now
+      if not done:
+        return
+      self.index, self.said = self.index + 1, ''
+      self._say('\n' if self.index == len(texts) else f'\n\n{self.prompt}')
+
+  def end(self, texts: Sequence[Text]) -> None:
+    """Shows the rest."""
+    self.show(texts, over=True)
+
+  def _say(self, text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _print(prompts: Iterable[str], texts: Iterable[Sequence[Text]]) -> None:
+  pairs = zip(prompts, texts, strict=True)
+  print('\n\n'.join(f'{p}{text.text}' for p, found in pairs for text in found))
+
+
+def _fill(loaded: Loaded, given: dict[str, str]) -> None:
+  for name in (*given, *['stop'] * bool(_STOP.value)):
+    if name != 'top_k':
+      raise BadInput(f'--{name} has no part in filling masks; leave it out')
+  mask = loaded.frame.mask
+  for prompt in _PROMPT.value:
+    ids = []
+    for i, part in enumerate(prompt.split(_MASK)):
+      ids += [mask] * (i > 0) + loaded.tokenizer.encode(part).tolist()
+    top_k = fields.parse(given.get('top_k', '5'), int, None, 'top_k')
+    filled = fill(
+      loaded.model, ids, loaded.frame, loaded.tokenizer, top_k=top_k
+    )
+    print(loaded.tokenizer.decode(filled.ids))
+    for guesses in filled.guesses:
+      print('  '.join(f'{g.text!r} {g.probability:.3f}' for g in guesses))
+
+
+if __name__ == '__main__':
+  config.command(main)
