@@ -1,0 +1,68 @@
+"""Evaluates a trained model with lm-eval, on local data.
+
+    pip install -e .[harness]
+    python -m experiments.harness --workdir=RUN --tasks=TASK,… \
+        --include_path=FOLDER [--shots=5] [--limit=100] [--chat_template=FILE]
+
+FOLDER holds the tasks as YAML files with `dataset_path: json`; nothing is
+fetched. The rows are printed as a table and kept in RUN/evaluations. Cost: 10 s
+to import the harness, then the model's own.
+"""
+
+import importlib.util
+import pathlib
+
+from absl import flags
+from etils import epath
+
+from research import config, provenance
+from research.config import BadInput
+from research.study import listing, store
+from research.study.loaded import load
+
+_WORKDIR = flags.DEFINE_string(
+  'workdir', None, 'Folder of the run.', required=True
+)
+_STEP = flags.DEFINE_integer('step', None, 'Checkpoint; none for the newest.')
+_TASKS = flags.DEFINE_list('tasks', None, 'Names of tasks.', required=True)
+_INCLUDE_PATH = flags.DEFINE_string('include_path', None, 'Folder of tasks.')
+_SHOTS = flags.DEFINE_integer('shots', None, 'Examples; none: as tasks say.')
+_LIMIT = flags.DEFINE_integer('limit', None, 'Most items of a task.')
+_TEMPLATE = flags.DEFINE_string('chat_template', None, 'File of a template.')
+_SEED = flags.DEFINE_integer('seed', 0, 'Of examples and draws.')
+
+
+def main() -> None:
+  """Asks the tasks of the model and keeps what came out."""
+  if importlib.util.find_spec('lm_eval') is None:
+    raise BadInput("lm-eval is not installed: pip install -e '.[harness]'")
+  from research.evals import harness
+
+  loaded = load(_WORKDIR.value, _STEP.value)
+  template = _TEMPLATE.value and pathlib.Path(_TEMPLATE.value).read_text()
+  model = harness.Model(
+    loaded.model,
+    loaded.tokenizer,
+    loaded.frame,
+    template=template,
+    seed=_SEED.value,
+  )
+  folder = _INCLUDE_PATH.value
+  rows = harness.evaluate(
+    model,
+    _TASKS.value,
+    include_path=None if folder is None else pathlib.Path(folder),
+    shots=_SHOTS.value,
+    limit=_LIMIT.value,
+    seed=_SEED.value,
+  )
+  rows = [{**loaded.about, **provenance.provenance(), **row} for row in rows]
+  name = '-'.join(['harness', *sorted({row['prompt_hash'] for row in rows})])
+  path = epath.Path(_WORKDIR.value) / 'evaluations' / f'{name[:80]}.jsonl'
+  store.write_rows(path, rows)
+  print(listing.measures(rows))
+  print(f'rows: {path}')
+
+
+if __name__ == '__main__':
+  config.command(main)

@@ -1,0 +1,332 @@
+"""The harness sees the same model in ours as in the one it comes with."""
+
+import json
+import types
+
+import by_hand
+import numpy as np
+import pytest
+import variants
+
+from research.config import BadInput
+from research.data.specials import Specials
+from research.data.tokenizers import Bytes, TokenizerFile
+from research.evals import yardstick
+from research.inference import chat
+from research.inference import frame as frames
+
+pytestmark = [
+  pytest.mark.parity,
+  # Of torch, transformers and the harness, which are not ours to mend.
+  pytest.mark.filterwarnings('ignore'),
+]
+LENGTH = 32
+WORDS = 'the sea a ship of whales and captain\nsails north  or south'.split(' ')
+
+
+def text(n: int, seed: int) -> str:
+  return ' '.join(np.random.default_rng(seed).choice(WORDS, n))
+
+
+@pytest.fixture(scope='module')
+def lm_eval():
+  for name in ('torch', 'transformers', 'accelerate', 'peft'):
+    pytest.importorskip(name, reason='pip install -e .[harness,parity]')
+  return pytest.importorskip('lm_eval', reason='pip install -e .[harness]')
+
+
+@pytest.fixture(scope='module')
+def pair(lm_eval, tmp_path_factory):
+  """One random GPT-2: in the harness's own adapter, and in ours."""
+  from lm_eval.models.huggingface import HFLM
+  import tokenizers
+  import torch
+  import transformers
+
+  from research.evals import harness
+  from research.interop import checkpoint
+
+  folder = tmp_path_factory.mktemp('gpt2')
+  words = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+  learned = tokenizers.Tokenizer(tokenizers.models.BPE())
+  learned.pre_tokenizer = words
+  learned.decoder = tokenizers.decoders.ByteLevel()
+  trainer = tokenizers.trainers.BpeTrainer(
+    vocab_size=300,
+    initial_alphabet=sorted(words.alphabet()),
+    special_tokens=['<|endoftext|>'],
+    show_progress=False,
+  )
+  learned.train_from_iterator([text(500, 0)], trainer)
+  tokenizer = transformers.PreTrainedTokenizerFast(
+    tokenizer_object=learned,
+    eos_token='<|endoftext|>',
+    bos_token='<|endoftext|>',
+    pad_token='<|endoftext|>',
+  )
+  torch.manual_seed(0)
+  model = transformers.GPT2LMHeadModel(
+    transformers.GPT2Config(
+      vocab_size=len(tokenizer),
+      n_positions=LENGTH,
+      n_embd=16,
+      n_layer=2,
+      n_head=4,
+      initializer_range=0.4,
+      bos_token_id=0,
+      eos_token_id=0,
+      pad_token_id=0,
+    )
+  )
+  # Texts are to be ASCII, and no token the likeliest everywhere.
+  with torch.no_grad():
+    table = model.transformer.wte.weight
+    table /= table.norm(dim=1, keepdim=True) / 1.5
+    for i in range(len(tokenizer)):
+      table[i] *= tokenizer.decode([i]).isascii()
+  model.save_pretrained(folder)
+  tokenizer.save_pretrained(folder)
+  theirs = HFLM(
+    pretrained=model, tokenizer=tokenizer, device='cpu', batch_size=4
+  )
+  read = checkpoint.read(folder)
+  ids = TokenizerFile(path=str(folder / 'tokenizer.json'))
+  ours = harness.Model(
+    checkpoint.assemble(read.config, read.parameters()),
+    ids.load((folder / 'tokenizer.json').read_bytes()),
+    frames.Frame(n_text=len(tokenizer), ends=(0,)),
+  )
+  return theirs, ours
+
+
+def requests(*arguments):
+  return [types.SimpleNamespace(args=one) for one in arguments]
+
+
+def both(pair, method: str, *arguments):
+  return [
+    getattr(model, method)(requests(*arguments), disable_tqdm=True)
+    for model in pair
+  ]
+
+
+def fits(pair, n: int) -> str:
+  """A text of exactly `n` tokens that begins with a space."""
+  said = ' ' + text(80, 3)
+  ids = pair[1].ids
+  return ids.decode(ids.encode(said)[:n])
+
+
+def test_log_likelihoods_and_greedy_flags_are_the_harness_s_own(pair):
+  greedy = both(pair, 'generate_until', ('the sea', {'max_gen_toks': 4}))[0][0]
+  cases = [
+    ('', 'the sea'),
+    ('the sea ', 'is a ship'),
+    ('the sea  ', ' sails'),
+    ('a ship', '\n'),
+    ('a ship\n', 'of whales'),
+    (text(60, 1), ' captain'),
+    (text(60, 2), ' ' + text(5, 4)),
+    ('the', fits(pair, LENGTH)),
+    (text(40, 2), fits(pair, LENGTH - 1)),
+    ('the sea', greedy),
+  ]
+  theirs, ours = both(pair, 'loglikelihood', *cases)
+  np.testing.assert_allclose(
+    [nats for nats, _ in ours], [nats for nats, _ in theirs], rtol=0, atol=1e-4
+  )
+  assert [best for _, best in ours] == [best for _, best in theirs]
+  assert ours[-1][1] and not ours[0][1]
+  assert np.std([nats for nats, _ in ours]) > 10
+
+
+def test_too_long_a_continuation_is_refused_as_the_harness_does(pair):
+  case = ('the', fits(pair, LENGTH + 2))
+  with pytest.raises(AssertionError):
+    pair[0].loglikelihood(requests(case), disable_tqdm=True)
+  with pytest.raises(BadInput, match='a continuation of 34 tokens'):
+    pair[1].loglikelihood(requests(case))
+
+
+def test_rolling_log_likelihoods_are_the_harness_s_own(pair):
+  cases = [(text(n, n),) for n in (1, 9, 20, 70)]
+  theirs, ours = both(pair, 'loglikelihood_rolling', *cases)
+  np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-4)
+
+
+def test_generations_are_the_harness_s_own(pair):
+  def how(*until, n=10):
+    return {'until': list(until), 'max_gen_toks': n, 'do_sample': False}
+
+  prompts = ['the sea', text(9, 5), text(50, 6), 'a\n', 'ship of', ' captain']
+  free = both(pair, 'generate_until', *((p, how()) for p in prompts))
+  assert free[0] == free[1] and len(set(free[0])) > 3
+  letters = free[0][0].strip()[2:4], free[0][1].strip()[3:5]
+  cut = both(
+    pair, 'generate_until', *((p, how(*letters, n=12)) for p in prompts)
+  )
+  assert cut[0] == cut[1]
+  assert sum(a != b for a, b in zip(cut[0], free[0], strict=True)) >= 2
+
+
+@pytest.fixture(scope='module')
+def tasks(tmp_path_factory):
+  """Three tasks on local files: perplexity, a choice, and a generation."""
+  folder = tmp_path_factory.mktemp('tasks')
+  rng = np.random.default_rng(0)
+
+  def data(name, rows):
+    path = folder / f'{name}.jsonl'
+    path.write_text('\n'.join(map(json.dumps, rows)))
+    return (
+      f'dataset_path: json\ndataset_kwargs:\n  data_files:\n    test: {path}\n'
+      f'    train: {path}\ntest_split: test\nfewshot_split: train\n'
+    )
+
+  pages = [{'page': text(int(n), int(n))} for n in rng.integers(5, 90, 6)]
+  (folder / 'pages.yaml').write_text(
+    'task: pages\noutput_type: loglikelihood_rolling\n'
+    + data('pages', pages)
+    + 'doc_to_text: ""\ndoc_to_target: "{{page}}"\nmetric_list:\n'
+    + '  - metric: word_perplexity\n  - metric: byte_perplexity\n'
+    + '  - metric: bits_per_byte\n'
+  )
+  asked = [
+    {'q': text(3, i), 'choices': [text(2, i + j) for j in range(3)], 'a': i % 3}
+    for i in range(12)
+  ]
+  (folder / 'choice.yaml').write_text(
+    'task: choice\noutput_type: multiple_choice\n'
+    + data('choice', asked)
+    + 'doc_to_text: "{{q}}:"\ndoc_to_choice: "{{choices}}"\n'
+    + 'doc_to_target: "{{a}}"\nnum_fewshot: 1\nmetric_list:\n'
+    + '  - metric: acc\n    aggregation: mean\n    higher_is_better: true\n'
+    + '  - metric: acc_norm\n    aggregation: mean\n'
+    + '    higher_is_better: true\n'
+  )
+  (folder / 'said.yaml').write_text(
+    'task: said\noutput_type: generate_until\n'
+    + data('said', asked)
+    + 'doc_to_text: "{{q}}:"\ndoc_to_target: "{{choices[a]}}"\n'
+    + 'generation_kwargs:\n  until: ["\\n"]\n  max_gen_toks: 6\n'
+    + 'metric_list:\n  - metric: exact_match\n    aggregation: mean\n'
+    + '    higher_is_better: true\n'
+  )
+  return folder
+
+
+def test_perplexities_and_accuracies_are_the_harness_s_own(
+  lm_eval, pair, tasks
+):
+  from lm_eval.tasks import TaskManager
+
+  from research.evals import harness
+
+  names = ['pages', 'choice', 'said']
+  found = lm_eval.simple_evaluate(
+    model=pair[0],
+    tasks=names,
+    task_manager=TaskManager(include_path=str(tasks), include_defaults=False),
+    bootstrap_iters=1000,
+    random_seed=0,
+    numpy_random_seed=0,
+    fewshot_random_seed=0,
+  )
+  rows = harness.evaluate(pair[1], names, include_path=tasks)
+  assert {row['metric'] for row in rows} == {
+    'word_perplexity',
+    'byte_perplexity',
+    'bits_per_byte',
+    'acc',
+    'acc_norm',
+    'exact_match',
+  }
+  for row in rows:
+    theirs = found['results'][row['task']][f'{row["metric"]},none']
+    np.testing.assert_allclose(row['value'], theirs, rtol=1e-5)
+    shots = 1 if row['task'] == 'choice' else 0
+    assert f'{shots} shots, no chat template, no bos' in row['rule']
+    assert row['n'] == (6 if row['task'] == 'pages' else 12)
+    asked = harness._prompt_hash(found['samples'][row['task']])
+    assert row['prompt_hash'] == asked
+  with pytest.raises(BadInput, match='tasks=page: there is no such task'):
+    harness.evaluate(pair[1], ['page'], include_path=tasks)
+
+
+TEMPLATE = (
+  "{% for m in messages %}{{ '[' + m['role'] + '] ' + m['content'] + '\\n' }}"
+  "{% endfor %}{% if add_generation_prompt %}{{ '[assistant]' }}{% endif %}"
+)
+
+
+def test_conversations_are_written_as_transformers_writes_them(pair):
+  said = [
+    {'role': 'system', 'content': 'Sail.'},
+    {'role': 'user', 'content': 'where  to?'},
+    {'role': 'assistant', 'content': 'north'},
+  ]
+  for n, answer in ((2, True), (3, True), (3, False)):
+    theirs = pair[0].tokenizer.apply_chat_template(
+      said[:n],
+      chat_template=TEMPLATE,
+      tokenize=False,
+      add_generation_prompt=answer,
+      continue_final_message=not answer,
+    )
+    assert chat.render(TEMPLATE, said[:n], answer) == theirs
+
+
+def test_a_chat_template_is_what_the_model_reads(pair, tasks, monkeypatch):
+  from research.evals import harness
+
+  theirs, ours = pair
+  model = harness.Model(ours.model, ours.ids, ours.frame, template=TEMPLATE)
+  read = []
+  score = model._loglikelihood_tokens
+  monkeypatch.setattr(
+    model,
+    '_loglikelihood_tokens',
+    lambda asked, **how: [read.extend(a[0] for a in asked), score(asked)][1],
+  )
+  (row, _) = harness.evaluate(model, ['choice'], include_path=tasks, limit=2)
+  assert '1 shots, a chat template' in row['rule'] and row['n'] == 2
+  for context, _ in read:
+    assert context.count('[user] ') == 2 and context.count('[assistant]') == 2
+    assert context.endswith('[assistant]')
+
+
+@pytest.mark.parametrize(
+  'architecture', ['decoder', 'encoder', 'encoder_decoder']
+)
+def test_every_architecture_is_measured_by_the_yardstick(lm_eval, architecture):
+  from research.evals import harness
+
+  letters = Bytes(n_sentinels=2).load(b'')
+  cfg = variants.config(architecture, vocab_size=260, seq_len=24)
+  model = by_hand.perturbed(variants.build(cfg))
+  ours = harness.Model(
+    model,
+    letters,
+    frames.ours(architecture, Specials(n_text=256, n_sentinels=2)),
+  )
+  pairs = [('the whale', ' s'), ('the boats ', 's'), ('captain A', 'bc')]
+  rows = [f'{context}{target}'.encode() for context, target in pairs]
+  ids = np.array([[letters.bos, *row] for row in rows], np.int32)
+  expected = yardstick.log_probabilities(
+    model, ids[:, :-2], ids[:, -2:], letters.specials
+  )
+  found = ours.loglikelihood(requests(*pairs))
+  np.testing.assert_allclose(
+    [nats for nats, _ in found], expected.sum(axis=1), rtol=0, atol=1e-4
+  )
+  whole = ours.loglikelihood_rolling(
+    requests(('a text of 40 letters, which is too long.',))
+  )
+  assert len(whole) == 1 and -np.log(260) * 40 * 3 < whole[0] < 0
+  asked = requests(('the', {'max_gen_toks': 4}))
+  if architecture == 'encoder':
+    with pytest.raises(BadInput, match='architecture=encoder: writes no text'):
+      ours.generate_until(asked)
+  else:
+    (said,) = ours.generate_until(asked)
+    assert len(said.encode()) <= 12
