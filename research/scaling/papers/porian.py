@@ -102,9 +102,10 @@ def _where(table: pd.DataFrame, setup: tuple[str, ...]) -> pd.DataFrame:
 def _series(name, theirs, ours, group) -> list[Series]:
   x, own = theirs['flops'].to_numpy(), ours['flops'].to_numpy()
   line = np.exp(np.polyval(_line(ours), np.log(own)))
+  marks = '' if group else 'raw points, interpolated'
   label = f'{name}: {exponent(ours):.3f}'
   return [
     Series('', x, theirs['n_star'].to_numpy(), 'points', group),
-    Series('', own, ours['n_star'].to_numpy(), 'points', None),
+    Series(marks, own, ours['n_star'].to_numpy(), 'points', None),
     Series(label, own, line, 'line', group),
   ]
