@@ -6,12 +6,14 @@
     python -m experiments.fit --workdir=STUDY --law=isoflop --out=fit.json
 
 Columns by name: params, tokens, loss; optional flops (else 6·params·tokens),
-budget, unique_tokens, accuracy, weight, stderr, params_non_embedding. Options
+budget, unique_tokens, accuracy, weight, stderr, params_non_embedding. With a
+column run, two_step takes the rows for checkpoints, as the paper does. Options
 of laws: --law=power --options=floor:false,x:params, --law=isoflop
 --options=curve:akima,over:tokens. Status 2 and one line if a fit is not
 certified. Three to five seconds of one core.
 """
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -20,12 +22,13 @@ from typing import Any
 
 from absl import flags
 import numpy as np
+import pandas as pd
 import scipy
 
 from research import config, files, provenance
 from research.config import BadInput
 from research.scaling import fit, points, record, sensitivity, summary
-from research.scaling.laws import named
+from research.scaling.laws import named, two_step
 from research.scaling.laws.law import Law
 from research.scaling.points import Points
 from research.study import store
@@ -60,6 +63,8 @@ def main() -> None:
   compute = [_positive('compute', text) for text in _COMPUTE.value]
   at = [_place(text) for text in _AT.value]
   groups, source = _points()
+  if isinstance(law, two_step.TwoStep):
+    law, groups = _ladder(law, groups)
   fits, found = {}, {}
   for name, given in groups.items():
     fits[name] = _fit(law, given, name)
@@ -105,6 +110,18 @@ def _fit(law: Law, given: Points, name: str) -> fit.Fit:
       'writes it all the same'
     )
   return found
+
+
+def _ladder(
+  law: two_step.TwoStep, groups: dict[str, Points]
+) -> tuple[Law, dict[str, Points]]:
+  """With a column `run` rows are checkpoints, treated as the paper does."""
+  table = pd.read_csv(_DATA.value) if _DATA.value else pd.DataFrame()
+  if 'run' not in table or _GROUP.value:
+    return law, groups
+  finals, checkpoints = two_step.recipe(table)
+  given = points.from_frame(finals, f'data={_DATA.value}')
+  return dataclasses.replace(law, checkpoints=checkpoints), {'': given}
 
 
 def _law() -> Law:

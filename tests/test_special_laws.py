@@ -1,11 +1,13 @@
 """Special laws have the papers' values and exact gradients, and are found."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from research.config import BadInput
-from research.scaling import points
+from research.scaling import fit, points
 from research.scaling.laws import broken, overtrained, two_step
 from research.scaling.laws.chinchilla import Chinchilla
 from research.scaling.papers import muennighoff
@@ -335,3 +337,42 @@ def test_a_power_law_of_accuracy_is_met_by_the_rival():
 def test_a_ladder_without_its_columns_is_told_which():
   with pytest.raises(BadInput, match="needs the column 'accuracy'"):
     two_step.recipe(ladder().drop(columns='accuracy'))
+
+
+def test_a_fit_says_what_accuracy_to_expect_and_how_surely():
+  finals, data = two_step.recipe(ladder())
+  given = points.from_frame(finals, 'finals')
+  found = fit.fit(
+    two_step.TwoStep(checkpoints=data),
+    given,
+    resamples=100,
+    starts=100,
+    held_out=False,
+  )
+  place = {'params': 7e9, 'tokens': 4e12}
+  (entry,) = found.to_dict(at=[place])['predictions']
+  true = accuracy(Chinchilla().loss(STEP1[None], points.at(**place))[0])
+  low, high = entry['accuracy']['interval95']
+  assert low < entry['accuracy']['value'] < high
+  assert entry['accuracy']['value'] == pytest.approx(true[0], abs=0.03)
+  plain = fit.fit(Chinchilla(), given, resamples=0, held_out=False)
+  assert 'accuracy' not in plain.to_dict(at=[place])['predictions'][0]
+
+
+@pytest.mark.parametrize(
+  ('law', 'given'),
+  [
+    (muennighoff.DataConstrained(), muennighoff.surface()),
+    (broken.Broken(), broken_points(25)[1]),
+  ],
+)
+def test_a_special_law_is_recorded_as_any_other(law, given):
+  found = fit.fit(law, given, resamples=20, starts=90, held_out=False)
+  place = {'params': 1e9, 'tokens': 1e11, 'unique_tokens': 1e10}
+  told = found.to_dict(compute=[1e21], at=[place])
+  assert told['certified'] and told['law'] == law.name
+  json.dumps(told, allow_nan=False)
+  expected = law.loss(found.theta, points.at(**place))[0, 0]
+  assert told['predictions'][0]['value'] == pytest.approx(expected)
+  low, high = told['interval95'][next(iter(told['parameters']))]
+  assert low <= high

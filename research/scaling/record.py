@@ -11,14 +11,14 @@ import numpy as np
 from research.scaling import bootstrap
 from research.scaling.cost import Cost
 from research.scaling.laws.law import Law, Named
-from research.scaling.points import Points
+from research.scaling.points import Points, at
 
 if TYPE_CHECKING:
   from research.scaling.fit import Fit, Prediction
 
 
 def record(
-  fit: 'Fit', compute: np.ndarray, at: Sequence[Mapping[str, Any]]
+  fit: 'Fit', compute: np.ndarray, places: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
   """A fit as JSON data; a number that is not finite is None."""
   named = fit.law.parameters(fit.samples)
@@ -44,7 +44,7 @@ def record(
       'points': len(fit.points),
     },
     'alternative': _alternative(fit),
-    'predictions': _predictions(fit, compute, at),
+    'predictions': _predictions(fit, compute, places),
     'certificate': fit.certificate.to_dict(),
     'backtest': fit.backtest,
     'details': fit.law.details(fit.points),
@@ -103,17 +103,28 @@ def _alternative(fit: 'Fit') -> dict[str, Any] | None:
 
 
 def _predictions(
-  fit: 'Fit', compute: np.ndarray, at: Sequence[Mapping[str, Any]]
+  fit: 'Fit', compute: np.ndarray, places: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
   """The loss at each asked point, and of the best cell at each compute."""
-  asked = [(dict(place), fit.predict(**place)) for place in at]
-  entries = [_prediction(place, p, 0) for place, p in asked]
+  asked = [(dict(place), fit.predict(**place)) for place in places]
+  entries = [
+    _prediction(place, p, 0) | _accuracy(fit, place) for place, p in asked
+  ]
   best = fit.frontier(compute) if len(compute) else None
   if best is not None:
     entries += [
       _prediction({'compute': float(c)}, best, i) for i, c in enumerate(compute)
     ]
   return entries
+
+
+def _accuracy(fit: 'Fit', place: Mapping[str, Any]) -> dict[str, Any]:
+  where = at(**place)
+  value = fit.law.accuracy(fit.theta, where)
+  samples = fit.law.accuracy(fit.samples, where)
+  if value is None or samples is None:
+    return {}
+  return {'accuracy': bootstrap.ranged(float(value[0, 0]), samples[:, 0])}
 
 
 def _prediction(

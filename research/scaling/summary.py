@@ -62,7 +62,9 @@ def _prediction(entry: Mapping[str, Any]) -> str:
     if entry['outside']
     else 'within the data'
   )
-  return f'  loss at {place}: {_ranged(entry)}, {where}'
+  right = entry.get('accuracy')
+  more = f', accuracy {_ranged(right)}' if right else ''
+  return f'  loss at {place}: {_ranged(entry)}{more}, {where}'
 
 
 def _backtest(entries: list[Mapping[str, Any]] | None) -> list[str]:

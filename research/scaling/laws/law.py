@@ -174,6 +174,11 @@ class Law(abc.ABC):
     n, d = (np.where(known, x, 1.0) for x in best)
     return np.where(known, self.loss(theta, at(n, d)), np.nan)
 
+  def accuracy(self, theta: np.ndarray, points: Points) -> np.ndarray | None:
+    """Share of right answers, [fits, n]; None where the law has none."""
+    del theta, points
+    return None
+
   @abc.abstractmethod
   def text(self, parameters: dict[str, float]) -> str:
     """The formula with its numbers, in one line."""

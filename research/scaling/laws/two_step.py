@@ -9,6 +9,7 @@ import pandas as pd
 
 from research.config import BadInput
 from research.scaling import descent
+from research.scaling.cost import Cost
 from research.scaling.laws.chinchilla import Chinchilla
 from research.scaling.laws.law import Law, Named, Solution
 from research.scaling.points import Points
@@ -93,7 +94,15 @@ class TwoStep(Law):
   def parameters(self, theta: np.ndarray) -> Named:
     a, x0, k, b = theta.T[5:]
     plain = Chinchilla().parameters(theta[:, :5])
-    return {**plain, 'a': a, 'x0': x0, 'k': k, 'b': b}
+    return {**plain, 'acc_a': a, 'acc_x0': x0, 'acc_k': k, 'acc_b': b}
+
+  def exponents(self, theta: np.ndarray, cost: Cost) -> Named:
+    return Chinchilla().exponents(theta[:, :5], cost)
+
+  def optimum(
+    self, theta: np.ndarray, compute: np.ndarray, cost: Cost
+  ) -> tuple[np.ndarray, np.ndarray]:
+    return Chinchilla().optimum(theta[:, :5], compute, cost)
 
   def loss(self, theta: np.ndarray, points: Points) -> np.ndarray:
     return Chinchilla().loss(theta[:, :5], points)
@@ -104,7 +113,8 @@ class TwoStep(Law):
 
   def text(self, parameters: dict[str, float]) -> str:
     second = (
-      'accuracy = {a:.4f} / (1 + e^(−{k:.4f} (L − {x0:.4f}))) + {b:.4f}'
+      'accuracy = {acc_a:.4f} / (1 + e^(−{acc_k:.4f} (L − {acc_x0:.4f}))) +'
+      ' {acc_b:.4f}'
     ).format(**parameters)
     return f'{Chinchilla().text(parameters)}; {second}'
 
