@@ -7,8 +7,10 @@ import pytest
 from test_yardstick import NETWORKS, TINY, C, L, contexts, model_of
 
 from research.config import BadInput
+from research.data.tokenizers import Tokenizer
 from research.evals import answering, yardstick
 
+TOKENIZER = Tokenizer(list, [b'a', b'b', b'c'], TINY.n_sentinels, b'')
 EVERY = [np.array(t) for t in itertools.product(range(TINY.n_text), repeat=L)]
 
 
@@ -54,7 +56,7 @@ def test_neighbours_and_padding_change_no_score(name):
 @pytest.mark.parametrize('name', NETWORKS)
 def test_an_answer_is_the_text_whose_every_token_is_best(name):
   model, asked = model_of(name), ragged(5)
-  said = answering.answers(model, asked, L, TINY)
+  said = answering.answers(model, asked, L, TOKENIZER)
   for context, answer in zip(asked, said, strict=True):
     found = answering.scores(model, [context] * len(EVERY), EVERY, TINY)
     whole = [
@@ -70,7 +72,7 @@ def test_texts_are_drawn_as_often_as_they_are_likely(name):
   model, (context,) = model_of(name), ragged(1)
   n = 2000
   said = answering.answers(
-    model, [context] * n, 2, TINY, temperature=1.0, seed=1
+    model, [context] * n, 2, TOKENIZER, temperature=1.0, seed=1
   )
   pairs = [np.array(p) for p in itertools.product(range(TINY.n_text), repeat=2)]
   found = answering.scores(model, [context] * len(pairs), pairs, TINY)
@@ -83,7 +85,9 @@ def test_texts_are_drawn_as_often_as_they_are_likely(name):
 def test_seeds_draw_other_texts_and_the_same_again():
   model, asked = model_of('decoder'), ragged(40)
   draw = [
-    np.stack(answering.answers(model, asked, L, TINY, temperature=1.0, seed=s))
+    np.stack(
+      answering.answers(model, asked, L, TOKENIZER, temperature=1.0, seed=s)
+    )
     for s in (0, 0, 1)
   ]
   assert np.array_equal(draw[0], draw[1])
@@ -99,4 +103,4 @@ def test_seeds_draw_other_texts_and_the_same_again():
 )
 def test_a_prompt_that_does_not_fit_is_refused(name, context, message):
   with pytest.raises(BadInput, match=message):
-    answering.answers(model_of(name), [np.zeros(context, int)], L, TINY)
+    answering.answers(model_of(name), [np.zeros(context, int)], L, TOKENIZER)

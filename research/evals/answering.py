@@ -18,6 +18,9 @@ import numpy as np
 
 from research.config import BadInput
 from research.data.specials import Specials
+from research.data.tokenizers import Tokenizer
+from research.inference.frame import ours
+from research.inference.generate import Generation, generate
 
 Ids = np.ndarray
 _WIDTH, _SLOT = 32, 8  # what lengths are rounded up to: few shapes to compile
@@ -94,13 +97,14 @@ def answers(
   model: Any,
   contexts: Sequence[Ids],
   slot: int,
-  specials: Specials,
+  tokenizer: Tokenizer,
   *,
+  stop: str | None = None,
   temperature: float = 0.0,
   seed: int = 0,
   batch_size: int = 32,
 ) -> list[Ids]:
-  """`slot` tokens of text after each context.
+  """`slot` tokens of text after each context, or fewer that end with `stop`.
 
   At temperature 0 each is the likeliest, so that an answer equals a text if
   and only if every token of the text is `best` in its `Score`; above, it is
@@ -109,7 +113,26 @@ def answers(
   Raises:
     BadInput: A context with its slot is longer than the model reads.
   """
-  found = []
+  check(model.cfg, max(map(len, contexts)), slot)
+  specials, found = tokenizer.specials, []
+  if model.cfg.architecture in ('decoder', 'encoder_decoder'):
+    how = Generation(
+      max_tokens=slot,
+      temperature=temperature,
+      stop=() if stop is None else (stop,),
+      seed=seed,
+    )
+    # Contexts have their bos, and nothing but text is an answer.
+    frame = ours(model.cfg.architecture, specials)._replace(before=(), ends=())
+    texts = generate(
+      model,
+      contexts,
+      how,
+      frame=frame,
+      tokenizer=tokenizer,
+      batch_size=batch_size,
+    )
+    return [text.tokens for (text,) in texts]
   for part, rows in enumerate(_parts(len(contexts), batch_size)):
     asked = _ask(model, [contexts[i] for i in rows], slot, specials)
     key = jax.random.fold_in(jax.random.key(seed), part)
