@@ -337,6 +337,10 @@ def test_a_power_law_of_accuracy_is_met_by_the_rival():
 def test_a_ladder_without_its_columns_is_told_which():
   with pytest.raises(BadInput, match="needs the column 'accuracy'"):
     two_step.recipe(ladder().drop(columns='accuracy'))
+  curves = ladder()
+  curves.loc[3, 'loss'] = np.nan
+  with pytest.raises(BadInput, match='row 4: loss is missing'):
+    two_step.recipe(curves)
 
 
 def test_a_fit_says_what_accuracy_to_expect_and_how_surely():

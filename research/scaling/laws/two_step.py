@@ -139,11 +139,14 @@ def recipe(curves: pd.DataFrame) -> tuple[pd.DataFrame, Checkpoints]:
     The table of step 1, with the last means of accuracy, and step 2's data.
 
   Raises:
-    BadInput: A column is missing.
+    BadInput: A column or a value is missing.
   """
   for name in ('run', 'params', 'tokens', 'loss', 'accuracy'):
     if name not in curves:
       raise BadInput(f'a model ladder needs the column {name!r}')
+    if curves[name].isna().any():
+      row = int(np.argmax(curves[name].isna())) + 1
+      raise BadInput(f'a model ladder, row {row}: {name} is missing; give it')
   finals, parts = [], []
   for number, (run, rows) in enumerate(curves.groupby('run', sort=False)):
     rows = rows.sort_values('tokens')
