@@ -144,8 +144,9 @@ def recipe(curves: pd.DataFrame) -> tuple[pd.DataFrame, Checkpoints]:
   for name in ('run', 'params', 'tokens', 'loss', 'accuracy'):
     if name not in curves:
       raise BadInput(f'a model ladder needs the column {name!r}')
-    if curves[name].isna().any():
-      row = int(np.argmax(curves[name].isna())) + 1
+    missing = curves[name].isna().to_numpy()
+    if missing.any():
+      row = int(np.argmax(missing)) + 1
       raise BadInput(f'a model ladder, row {row}: {name} is missing; give it')
   finals, parts = [], []
   for number, (run, rows) in enumerate(curves.groupby('run', sort=False)):
