@@ -142,7 +142,9 @@ def _local(residual, w, slopes, delta, here, bounds):
   low, high = bounds
   held = ((here <= low) & (slope > 0)) | ((here >= high) & (slope < 0))
   slope = np.where(held, 0.0, slope)
-  balance = (np.abs(slope) / np.maximum(pulls, 1e-300)).max(axis=1)
+  # A coordinate that moves nothing has no balance to find.
+  floor = 1e-10 * pulls.max(axis=1, keepdims=True) + 1e-300
+  balance = (np.abs(slope) / np.maximum(pulls, floor)).max(axis=1)
   square = (w * size**2).sum(axis=1) / w.sum(axis=1)
   balance = np.where(square < _EXACT**2, 0.0, balance)
   turned = np.swapaxes(slopes, 1, 2)

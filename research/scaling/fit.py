@@ -233,6 +233,8 @@ def _compared(result: Fit) -> Fit:
   for name, value in ours.items():
     low, high = bootstrap.interval(samples[name])
     there, slack = found[name][0], 1e-3 * abs(value[0])
+    if np.isnan(low):  # Without an interval, a twentieth is much.
+      low, high = 0.95 * value[0], 1.05 * value[0]
     if not low - slack <= there <= high + slack:
       warnings.append(
         f'{other.method} disagrees: {name} = {there:.4g}, not {value[0]:.4g} '
