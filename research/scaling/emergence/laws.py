@@ -1,0 +1,229 @@
+"""Laws of a score over log scale: smooth, broken, and piecewise straight ones.
+
+Each law is fitted to many replicates of a curve at once. Residuals are divided
+by the curve's errors, so a residual sum of squares is −2 log-likelihood up to
+a constant, under normal errors.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from research.scaling.emergence import cone
+
+GAPS = 2.0
+"""A sigmoid whose 10–90 % rise takes this many gaps of the grid is smooth: one
+that is quicker cannot be told from a step by so coarse a grid."""
+
+WIDEST = float(np.log(10))
+"""Nor is a 10–90 % rise over a factor of ten in scale ever called a step."""
+
+_TRIED = 4
+
+_RISE = 2 * float(np.log(9))
+"""10–90 % rise of the logistic function, in units of its scale."""
+
+
+class Fits(NamedTuple):
+  """A law fitted to b replicates of a curve of n sizes.
+
+  Attributes:
+    rss: Residual sum of squares, in units of squared errors, [b].
+    fitted: The law at the sizes, [b, n].
+    parameters: How many were used, [b].
+    place: Which of the law's candidate places is best, [b].
+    weights: Of the law's columns, [b, m].
+  """
+
+  rss: np.ndarray
+  fitted: np.ndarray
+  parameters: np.ndarray
+  place: np.ndarray
+  weights: np.ndarray
+
+
+class Law(Protocol):
+  """What can be fitted to replicates of a curve."""
+
+  def fit(self, values: np.ndarray) -> Fits: ...
+
+
+class Straight:
+  """The best of several linear designs, such as lines with a corner."""
+
+  def __init__(
+    self,
+    designs: Sequence[np.ndarray],
+    error: np.ndarray,
+    last: float | None = None,
+  ):
+    """`designs` are [n, k]; `last` is the sign asked of the last weight."""
+    self._designs, self._error, self._last = designs, error, last
+
+  def fit(self, values: np.ndarray) -> Fits:
+    """Values [b, n] by least squares; a wrong sign is a weight of zero."""
+    target = values / self._error
+    return best([self._one(i, target) for i in range(len(self._designs))])
+
+  def _one(self, number, target) -> Fits:
+    scaled = self._designs[number] / self._error[:, None]
+    weights = target @ np.linalg.pinv(scaled).T
+    if self._last is not None:
+      without = target @ np.linalg.pinv(scaled[:, :-1]).T
+      wrong = weights[:, -1] * self._last < 0
+      weights[wrong, :-1], weights[wrong, -1] = without[wrong], 0
+    fitted = weights @ scaled.T
+    return Fits(
+      ((target - fitted) ** 2).sum(axis=1),
+      fitted * self._error,
+      np.full(len(target), scaled.shape[1]),
+      np.full(len(target), number),
+      weights,
+    )
+
+
+def constant(x: np.ndarray, error: np.ndarray) -> Straight:
+  """No trend at all."""
+  return Straight([np.ones((len(x), 1))], error)
+
+
+def line(x: np.ndarray, error: np.ndarray) -> Straight:
+  """A straight line in log scale."""
+  return Straight([np.stack([np.ones_like(x), x - x[0]], 1)], error)
+
+
+def corner(x: np.ndarray, error: np.ndarray, sign: float) -> Straight:
+  """A line that turns upwards (for `sign` −1, downwards) at an inner size."""
+  ones = np.ones_like(x)
+  return Straight(
+    [np.stack([ones, x - x[0], np.maximum(x - c, 0)], 1) for c in x[1:-1]],
+    error,
+    sign,
+  )
+
+
+class Smooth:
+  """Any monotone curve made of sigmoids that are no quicker than the grid.
+
+  f(x) = a + sign · Σ w_k σ((x − t_k)/s_k) with w_k ≥ 0, the centres t_k half a
+  gap apart and 10–90 % rises of `GAPS` times the gap around them, at most
+  `WIDEST`. Logistic, Gompertz and power laws that are no quicker, lines,
+  plateaus, several rises: all are such mixtures, so that a curve is not called
+  broken for having a shape that one formula lacks.
+  """
+
+  def __init__(self, x: np.ndarray, error: np.ndarray, sign: float):
+    """`x` is log scale, ascending, [n]; `sign` 1 for a curve that rises."""
+    self.x, self._error, self._sign = x, error, sign
+    gaps, middles = np.diff(x), (x[1:] + x[:-1]) / 2
+    halves = np.array([0.5, 1, 1.5])
+    self._centres = np.concatenate(
+      [x[0] - gaps[0] * halves, x, middles, x[-1] + gaps[-1] * halves]
+    )
+    near = np.interp(self._centres, middles, gaps)
+    self._scales = np.minimum(GAPS * near, WIDEST) / _RISE
+    self._columns = self._design(x)
+    scaled = self._columns / error[:, None]
+    self._scaled, self._gram = scaled, scaled.T @ scaled
+
+  def _design(self, at: np.ndarray) -> np.ndarray:
+    """Columns: one, the sigmoids, and a step in the middle of every gap."""
+    sigmoids = _sigmoid((at[:, None] - self._centres) / self._scales)
+    steps = at[:, None] > (self.x[1:] + self.x[:-1]) / 2
+    parts = [self._sign * sigmoids, self._sign * steps]
+    return np.concatenate([np.ones((len(at), 1)), *parts], axis=1)
+
+  def fit(self, values: np.ndarray) -> Fits:
+    """Values [b, n] by least squares."""
+    return self._fit(values, None)
+
+  def with_step(self, values: np.ndarray, gaps: np.ndarray) -> Fits:
+    """The same with one step more, in a gap [b] of each replicate."""
+    return self._fit(values, gaps)
+
+  def promise(self, values: np.ndarray) -> np.ndarray:
+    """How steeply a step in each gap would lower what is left, [b, n − 1]."""
+    steps = slice(1 + len(self._centres), None)
+    residual = (values - self.fit(values).fitted) / self._error
+    lengths = np.sqrt(self._gram.diagonal()[steps])
+    return residual @ self._scaled[:, steps] / lengths
+
+  def at(self, weights: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """The fitted curve of `weights` [m] at other log scales."""
+    return self._design(x) @ weights
+
+  def _fit(self, values, gaps) -> Fits:
+    target = values / self._error
+    sigmoids = 1 + len(self._centres)
+    allowed = np.zeros((len(values), self._gram.shape[0]), bool)
+    allowed[:, :sigmoids] = True
+    if gaps is not None:
+      allowed[np.arange(len(values)), sigmoids + gaps] = True
+    weights = cone.solve(self._gram, target @ self._scaled, allowed)
+    residual = target - weights @ self._scaled.T
+    return Fits(
+      (residual**2).sum(axis=1),
+      values - residual * self._error,
+      1 + (weights[:, 1:] > 0).sum(axis=1),
+      np.zeros(len(values), int) if gaps is None else gaps,
+      weights,
+    )
+
+
+class Broken:
+  """A smooth law and one step in one of the grid's gaps."""
+
+  def __init__(self, smooth: Smooth, gaps: Sequence[int]):
+    """`gaps` are the candidates, by the number of the size before them."""
+    self._smooth, self._gaps = smooth, np.asarray(gaps, int)
+
+  def fit(self, values: np.ndarray) -> Fits:
+    """Values [b, n] by least squares; `place` is the number of a gap.
+
+    On a fine grid only the gaps that promise most are tried, by the gradient
+    at the smooth fit.
+    """
+    if not len(self._gaps):
+      return self._smooth.fit(values)
+    promise = self._smooth.promise(values)[:, self._gaps]
+    order = np.argsort(-promise, axis=1, kind='stable')[:, :_TRIED]
+    return best(
+      [self._smooth.with_step(values, gaps) for gaps in self._gaps[order].T]
+    )
+
+  def each(self, values: np.ndarray) -> list[Fits]:
+    """The fit for each candidate gap."""
+    return [
+      self._smooth.with_step(values, np.full(len(values), gap))
+      for gap in self._gaps
+    ]
+
+
+class Monotone:
+  """A broken law that rises or one that falls, whichever fits better."""
+
+  def __init__(self, x: np.ndarray, error: np.ndarray):
+    """`x` is log scale, ascending, [n]."""
+    gaps = range(len(x) - 1)
+    self._laws = [Broken(Smooth(x, error, s), gaps) for s in (1.0, -1.0)]
+
+  def fit(self, values: np.ndarray) -> Fits:
+    """Values [b, n] by least squares."""
+    return best([law.fit(values) for law in self._laws])
+
+
+def best(fits: Sequence[Fits]) -> Fits:
+  """Of several laws, for each replicate the one that leaves least.
+
+  To have chosen counts as one parameter.
+  """
+  chosen = np.array([fit.rss for fit in fits]).argmin(axis=0)
+  rows = np.arange(len(chosen))
+  parts = (np.array(part)[chosen, rows] for part in zip(*fits, strict=True))
+  rss, fitted, parameters, place, weights = parts
+  return Fits(rss, fitted, parameters + (len(fits) > 1), place, weights)
+
+
+def _sigmoid(z: np.ndarray) -> np.ndarray:
+  return 0.5 * (1 + np.tanh(z / 2))

@@ -1,0 +1,137 @@
+"""Signals beside the verdict: p^L, items needed, signal to noise, PassUntil."""
+
+import math
+from typing import NamedTuple, cast
+
+import numpy as np
+import pandas as pd
+
+from research.scaling.emergence import laws, null
+from research.scaling.emergence.scores import Curve
+
+
+def exact_match(per_token: np.ndarray, length: float) -> np.ndarray:
+  """Exact match p^L of answers of L tokens, each right with probability p.
+
+  Schaeffer et al. (2023, eq. 3); tokens are taken to fail independently.
+  """
+  return np.asarray(per_token) ** length
+
+
+def items_needed(rate: float) -> int | None:
+  """Items of which one is right in 95 % of tests, at this rate.
+
+  (1 − rate)^n = .05; about 3/rate. None for a rate of 0.
+  """
+  if rate <= 0:
+    return None
+  if rate >= 1:
+    return 1
+  return math.ceil(math.log(0.05) / math.log1p(-rate))
+
+
+class Signal(NamedTuple):
+  """How far a metric tells models apart.
+
+  Attributes:
+    ratio: Dispersion across sizes over deviation within one.
+    items: Items at which the ratio would be `BAR`, if item sampling is what
+      the deviation consists of; None where it is not known or not reachable.
+  """
+
+  ratio: float
+  items: int | None
+
+
+BAR = 3.0
+"""Signal to noise below which a task is greyed."""
+
+
+def signal_to_noise(curve: Curve, checkpoints: pd.DataFrame) -> Signal:
+  """Standard deviation across sizes over that within one.
+
+  Within a size it is that of a run's last (up to five) checkpoints where there
+  are some, else that of runs, else the error over items.
+
+  Args:
+    curve: The final values.
+    checkpoints: Rows of this task and metric, of every step.
+  """
+  across = float(np.std(curve.value, ddof=1))
+  within = _last_checkpoints(curve, checkpoints) or curve.deviation
+  item = float(np.sqrt((curve.item**2).mean()))
+  noise = within or item
+  ratio = across / noise
+  if ratio >= BAR or curve.n_items is None or not across:
+    return Signal(ratio, None)
+  return Signal(ratio, math.ceil(curve.n_items * (BAR * item / across) ** 2))
+
+
+def _last_checkpoints(curve: Curve, rows: pd.DataFrame) -> float:
+  """Pooled deviation over each run's last five steps; 0 where there are none."""
+  keys = ['model', 'seed', 'scale']
+  rows = rows.dropna(subset=['step']).sort_values(by='step')
+  last = rows.groupby(keys, dropna=False).tail(5)
+  if curve.metric.logarithm:
+    last = last.assign(value=np.log(last['value']))
+  variance = last.groupby(keys, dropna=False)['value'].var(ddof=1).dropna()
+  return float(np.sqrt(variance.mean())) if len(variance) else 0.0
+
+
+class TaskLaw(NamedTuple):
+  """PassUntil's law of a success rate.
+
+  Attributes:
+    verdict: `task law`, where F(N) is linear in log N, or `accelerated`, where
+      it is concave.
+    slope: Of F in ln N.
+    p_value: Of the concave law against the line.
+  """
+
+  verdict: str
+  slope: float
+  p_value: float
+
+
+def pass_until(curve: Curve, rng: np.random.Generator) -> TaskLaw | None:
+  """Whether F(N) = log(−log PU) is linear in log N (Hu et al. 2024, sec. 4).
+
+  Sizes that never or always pass have no F and are left out.
+
+  Args:
+    curve: Success rates PU = r/K, r passes in K samples.
+    rng: Source of the null.
+
+  Returns:
+    None for fewer than four sizes.
+  """
+  rate = curve.value
+  there = (rate > 0) & (rate < 1)
+  if there.sum() < 4:
+    return None
+  rate, x, error = rate[there], curve.x[there], curve.error[there]
+  f = np.log(-np.log(rate))
+  error = error / (rate * -np.log(rate))
+  z = x - x.mean()
+  line = np.stack([np.ones_like(z), z], 1)
+  bent = laws.Straight([np.column_stack([line, z**2])], error, last=-1.0)
+  straight = laws.Straight([line], error)
+  test = null.likelihood_ratio(f, error, straight, bent, rng)
+  slope = float(test.small.weights[0, 1])
+  verdict = 'accelerated' if test.p_value <= 0.025 else 'task law'
+  return TaskLaw(verdict, slope, test.p_value)
+
+
+def length_effect(
+  harsh: Curve, per_token: Curve, length: float
+) -> tuple[np.ndarray, float]:
+  """Exact match as p^L foretells it, and its largest miss over the sizes.
+
+  Args:
+    harsh: Exact match.
+    per_token: Share of tokens that are right, at the same sizes.
+    length: Tokens of an answer.
+  """
+  p = np.interp(harsh.x, per_token.x, per_token.value)
+  told = exact_match(np.clip(p, 0, 1), length)
+  return told, float(np.abs(cast(np.ndarray, told) - harsh.value).max())
