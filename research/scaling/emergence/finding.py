@@ -80,6 +80,7 @@ def find(curve: Curve, rng: np.random.Generator) -> Finding:
     laws.Monotone(x, error),
     rng,
     _SKETCH,
+    loose=True,
   )
   if trend.p_value > LEVEL:
     return Finding(curve=curve, verdict='noise', trend=trend)
@@ -87,7 +88,8 @@ def find(curve: Curve, rng: np.random.Generator) -> Finding:
   sign = 1.0 if fitted[-1] >= fitted[0] else -1.0
   smooth = laws.Smooth(x, error, sign)
   broken = laws.Broken(smooth, gaps(curve))
-  step = null.likelihood_ratio(value, error, smooth, broken, rng)
+  # A step and its place.
+  step = null.likelihood_ratio(value, error, smooth, broken, rng, added=2)
   known = {'curve': curve, 'sign': sign, 'trend': trend, 'step': step}
   known['smooth'] = smooth
   known['hidden'] = hidden = below_notice(curve)
@@ -127,10 +129,17 @@ def gaps(curve: Curve) -> list[int]:
   return [int(g) for g in np.flatnonzero((before > 1) & (after > 1))]
 
 
+def deviate(sizes: int) -> float:
+  """Standard errors to either side that hold for all sizes at `LEVEL`.
+
+  Šidák (1967): every one of n intervals at 1 − (1 − level)^(1/n).
+  """
+  return float(stats.norm.isf((1 - (1 - LEVEL) ** (1 / sizes)) / 2))
+
+
 def interval(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
-  """Simultaneous intervals of all sizes at `LEVEL` (Šidák), lower and upper."""
-  each = 1 - (1 - LEVEL) ** (1 / len(curve.scale))
-  half = stats.norm.isf(each / 2) * curve.error
+  """Simultaneous intervals of all sizes at `LEVEL`, lower and upper."""
+  half = deviate(len(curve.scale)) * curve.error
   return curve.value - half, curve.value + half
 
 

@@ -6,7 +6,7 @@ a constant, under normal errors.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -20,9 +20,6 @@ WIDEST = float(np.log(10))
 """Nor is a 10–90 % rise over a factor of ten in scale ever called a step."""
 
 _TRIED = 4
-
-_RISE = 2 * float(np.log(9))
-"""10–90 % rise of the logistic function, in units of its scale."""
 
 
 class Fits(NamedTuple):
@@ -43,6 +40,7 @@ class Fits(NamedTuple):
   weights: np.ndarray
 
 
+@runtime_checkable
 class Law(Protocol):
   """What can be fitted to replicates of a curve."""
 
@@ -104,13 +102,15 @@ def corner(x: np.ndarray, error: np.ndarray, sign: float) -> Straight:
 
 
 class Smooth:
-  """Any monotone curve made of sigmoids that are no quicker than the grid.
+  """Any monotone curve made of rises that are no quicker than the grid allows.
 
-  f(x) = a + sign · Σ w_k σ((x − t_k)/s_k) with w_k ≥ 0, the centres t_k half a
-  gap apart and 10–90 % rises of `GAPS` times the gap around them, at most
-  `WIDEST`. Logistic, Gompertz and power laws that are no quicker, lines,
-  plateaus, several rises: all are such mixtures, so that a curve is not called
-  broken for having a shape that one formula lacks.
+  f(x) = a + sign · Σ w_k r_k((x − t_k)/d_k) with w_k ≥ 0. The rises r are the
+  logistic curve, the Gompertz curve, which is exp(−(N/N₀)^−a), the probability
+  under a loss that is a power law, and its mirror image. Their middles t_k lie
+  half a gap apart; their 10–90 % rise d_k is `GAPS` times the gap around them,
+  at most `WIDEST`. All that is no quicker is a mixture of them, to a hundredth
+  of its height: power laws, lines, plateaus, several rises. So no curve is
+  called broken for having a shape that one formula lacks.
   """
 
   def __init__(self, x: np.ndarray, error: np.ndarray, sign: float):
@@ -122,17 +122,18 @@ class Smooth:
       [x[0] - gaps[0] * halves, x, middles, x[-1] + gaps[-1] * halves]
     )
     near = np.interp(self._centres, middles, gaps)
-    self._scales = np.minimum(GAPS * near, WIDEST) / _RISE
-    self._columns = self._design(x)
-    scaled = self._columns / error[:, None]
-    self._scaled, self._gram = scaled, scaled.T @ scaled
+    self._rises = np.minimum(GAPS * near, WIDEST)
+    self._scaled = self._design(x) / error[:, None]
+    self._gram = self._scaled.T @ self._scaled
+    self._smooth = self._gram.shape[0] - len(gaps)
 
   def _design(self, at: np.ndarray) -> np.ndarray:
-    """Columns: one, the sigmoids, and a step in the middle of every gap."""
-    sigmoids = _sigmoid((at[:, None] - self._centres) / self._scales)
+    """Columns: one, the rises, and a step in the middle of every gap."""
+    z = (at[:, None] - self._centres) / self._rises
     steps = at[:, None] > (self.x[1:] + self.x[:-1]) / 2
-    parts = [self._sign * sigmoids, self._sign * steps]
-    return np.concatenate([np.ones((len(at), 1)), *parts], axis=1)
+    parts = _logistic(z), _gompertz(z), 1 - _gompertz(-z), steps
+    ones = np.ones((len(at), 1))
+    return np.concatenate([ones, *(self._sign * p for p in parts)], axis=1)
 
   def fit(self, values: np.ndarray) -> Fits:
     """Values [b, n] by least squares."""
@@ -144,7 +145,7 @@ class Smooth:
 
   def promise(self, values: np.ndarray) -> np.ndarray:
     """How steeply a step in each gap would lower what is left, [b, n − 1]."""
-    steps = slice(1 + len(self._centres), None)
+    steps = slice(self._smooth, None)
     residual = (values - self.fit(values).fitted) / self._error
     lengths = np.sqrt(self._gram.diagonal()[steps])
     return residual @ self._scaled[:, steps] / lengths
@@ -155,11 +156,10 @@ class Smooth:
 
   def _fit(self, values, gaps) -> Fits:
     target = values / self._error
-    sigmoids = 1 + len(self._centres)
     allowed = np.zeros((len(values), self._gram.shape[0]), bool)
-    allowed[:, :sigmoids] = True
+    allowed[:, : self._smooth] = True
     if gaps is not None:
-      allowed[np.arange(len(values)), sigmoids + gaps] = True
+      allowed[np.arange(len(values)), self._smooth + gaps] = True
     weights = cone.solve(self._gram, target @ self._scaled, allowed)
     residual = target - weights @ self._scaled.T
     return Fits(
@@ -225,5 +225,12 @@ def best(fits: Sequence[Fits]) -> Fits:
   return Fits(rss, fitted, parameters + (len(fits) > 1), place, weights)
 
 
-def _sigmoid(z: np.ndarray) -> np.ndarray:
-  return 0.5 * (1 + np.tanh(z / 2))
+def _logistic(z: np.ndarray) -> np.ndarray:
+  """From 10 to 90 % as z goes from −1/2 to 1/2; so is `_gompertz`."""
+  return 0.5 * (1 + np.tanh(np.log(9) * z))
+
+
+def _gompertz(z: np.ndarray) -> np.ndarray:
+  low, high = -np.log(np.log(10)), -np.log(-np.log(0.9))
+  power = (high - low) * z + (low + high) / 2
+  return np.exp(-np.exp(-np.maximum(power, -20)))  # exp(−e²⁰) is zero.

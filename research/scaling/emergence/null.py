@@ -6,9 +6,15 @@ import numpy as np
 
 from research.scaling.emergence.laws import Fits, Law
 
-REPLICATES = 2000
+REPLICATES = 1000
 _CHUNK = 250
 _ENOUGH = 50
+
+PRIOR = 4.0
+"""Degrees of freedom that the known errors count for in the dispersion."""
+
+COST = 2.0
+"""What AIC asks of the likelihood ratio for a parameter."""
 
 
 class Ratio(NamedTuple):
@@ -16,10 +22,11 @@ class Ratio(NamedTuple):
 
   Attributes:
     statistic: Likelihood ratio, over the dispersion that the larger law leaves.
-    p_value: Share of replicates of the smaller law whose ratio is as large.
+    p_value: Share of replicates of the smaller law whose ratio is as large; 1,
+      and none drawn, where the ratio does not pay for the parameters.
     replicates: How many were drawn.
-    dispersion: Residual variance under the larger law over that of the errors
-      known; one where the errors explain everything.
+    dispersion: Variance that the larger law leaves, over that of the known
+      errors; 1 where they explain all of it.
     small: Fit of the smaller law.
     large: Fit of the larger law.
   """
@@ -39,6 +46,8 @@ def likelihood_ratio(
   large: Law,
   rng: np.random.Generator,
   replicates: int = REPLICATES,
+  added: int = 0,
+  loose: bool = False,
 ) -> Ratio:
   """Tests `small` against `large` by a parametric bootstrap.
 
@@ -46,7 +55,8 @@ def likelihood_ratio(
   normal errors of the known deviation (items and seeds), widened by what the
   larger law cannot explain either. The statistic is studentised likewise, as
   an F is, so deviation between sizes that no seed told of (one run a size) is
-  not taken for structure.
+  not taken for structure. With seven sizes the residual says little, and its
+  variance is moderated by that of the known errors (as in Smyth 2004, eq. 3).
 
   Once `_ENOUGH` replicates are as large, the p-value is settled (Besag and
   Clifford 1991) and no more are drawn.
@@ -58,9 +68,18 @@ def likelihood_ratio(
     large: The alternative; contains `small`.
     rng: Source of the replicates.
     replicates: At most this many.
+    added: Parameters for which the ratio must pay by AIC before it is tested.
+    loose: Whether, should the larger law leave more than the errors explain,
+      replicates have the variance that the smaller one leaves, as a permutation
+      of the sizes would.
   """
   ratio, dispersion, fits = _ratio(value[None], small, large)
-  centre, spread = fits[0].fitted[0], error * np.sqrt(dispersion[0])
+  if ratio[0] < COST * added:
+    return Ratio(float(ratio[0]), 1.0, 0, float(dispersion[0]), *fits)
+  width = dispersion[0]
+  if loose and width > 1:
+    width = max(width, fits[0].rss[0] / (len(value) - 1))
+  centre, spread = fits[0].fitted[0], error * np.sqrt(width)
   drawn = above = 0
   while drawn < replicates and above < _ENOUGH:
     count = min(_CHUNK, replicates - drawn)
@@ -79,8 +98,8 @@ def likelihood_ratio(
 
 def _ratio(values, small: Law, large: Law):
   fits = small.fit(values), large.fit(values)
-  free = np.maximum(values.shape[1] - fits[1].parameters, 1)
-  dispersion = np.maximum(1, fits[1].rss / free)
+  free = np.maximum(values.shape[1] - fits[1].parameters, 0)
+  dispersion = np.maximum(1, (fits[1].rss + PRIOR) / (free + PRIOR))
   # Two solvers of the same residual may differ in the last digits.
   gain = np.maximum(fits[0].rss - fits[1].rss, 0)
   return gain / dispersion, dispersion, fits

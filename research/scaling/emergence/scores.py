@@ -220,7 +220,7 @@ def curve(rows: pd.DataFrame, graded: Collection[str] = ()) -> Curve:
   items = rows['n_items'].dropna()
   return Curve(
     metric=metric,
-    scale=np.exp(np.bincount(size, np.log(scale)) / runs),
+    scale=scale[new],
     value=mean,
     item=np.sqrt(np.bincount(size, item**2) / runs),
     runs=runs,
@@ -292,7 +292,7 @@ def _numbers(frame: pd.DataFrame, column: str, name: str) -> Any:
   wrong |= (numbers <= 0) & (column == 'n_items')
   if wrong.any():
     value = frame[column][wrong].iloc[0]
-    raise BadInput(f'{name}: {column}={value!r} must be a number above 0')
+    raise BadInput(f'{name}: {column}={value} must be a number above 0')
   return numbers
 
 

@@ -18,16 +18,15 @@ def exact_match(per_token: np.ndarray, length: float) -> np.ndarray:
   return np.asarray(per_token) ** length
 
 
-def items_needed(rate: float) -> int | None:
-  """Items of which one is right in 95 % of tests, at this rate.
+def items_needed(rate: float, floor: float, z: float) -> int | None:
+  """Items at which a share of `rate` lies z standard errors from the floor.
 
-  (1 − rate)^n = .05; about 3/rate. None for a rate of 0.
+  None where the two are the same.
   """
-  if rate <= 0:
+  gap = abs(rate - floor)
+  if gap < 1e-9 or not 0 < rate < 1:
     return None
-  if rate >= 1:
-    return 1
-  return math.ceil(math.log(0.05) / math.log1p(-rate))
+  return math.ceil(z**2 * rate * (1 - rate) / gap**2)
 
 
 class Signal(NamedTuple):
@@ -68,7 +67,7 @@ def signal_to_noise(curve: Curve, checkpoints: pd.DataFrame) -> Signal:
 
 
 def _last_checkpoints(curve: Curve, rows: pd.DataFrame) -> float:
-  """Pooled deviation over each run's last five steps; 0 where there are none."""
+  """Pooled deviation over each run's last five steps; 0 without steps."""
   keys = ['model', 'seed', 'scale']
   rows = rows.dropna(subset=['step']).sort_values(by='step')
   last = rows.groupby(keys, dropna=False).tail(5)

@@ -48,8 +48,8 @@ def smooth(
   under a loss that is a power law (Gompertz in log N); a power law's concave
   approach to a ceiling; a straight line; two logistic rises; nothing. Floors,
   ceilings and centres are drawn at random; 10–90 % rises are log-uniform from
-  `laws.GAPS` to 12 gaps of the grid. For `sharp`, a logistic curve of the
-  quickest such rise: the hardest case.
+  `laws.GAPS` to 12 gaps of the grid. For `sharp`, a logistic or Gompertz curve
+  of the quickest such rise: the hardest case.
   """
   gap = float(np.diff(x).mean())
   floor = rng.choice([0.0, 0.05, 0.25, rng.uniform(0, 0.5)])
@@ -62,7 +62,7 @@ def smooth(
     width = laws.GAPS if sharp else np.exp(rng.uniform(np.log(2), np.log(12)))
     return x - centre, width * float(np.interp(centre, middles, np.diff(x)))
 
-  kind = 0 if sharp else rng.integers(6)
+  kind = rng.integers(2 if sharp else 6)
   z, width = rise()
   if kind == 1:
     share = np.exp(-np.exp(-z * 3.084 / width))

@@ -141,7 +141,12 @@ class _Case:
     live = [f for f in self.votes if f.verdict not in (NOISE, UNMEASURABLE)]
     if not live:
       return self._flat()
-    for rule in (self._broken, self._artefact, self._floor):
+    for rule in (
+      self._broken,
+      self._artefact,
+      self._one_metric,
+      self._floor,
+    ):
       if said := rule():
         return said
     return self._smooth(live)
@@ -177,14 +182,18 @@ class _Case:
       with_it = [f for f in others if _overlap(first, f)]
       if with_it:
         return BREAK, _step_words([*with_it, first]), first, None
-    heard = [f for f in self.graded if f.verdict not in deaf]
-    if graded or (harsh and not heard):
-      one = (graded or harsh)[0]
-      others = [f for f in self.votes if f is not one]
-      rest = f'; {_names(others)} does not confirm it' if others else ''
-      words = f'{_step_words([one])[:-1]}, in this metric only{rest}.'
-      return ONE_METRIC, words, one, None
     return None
+
+  def _one_metric(self) -> _Said | None:
+    """A break in one metric, which no other confirms or explains."""
+    broken = [*_breaks(self.graded), *_breaks(self.harsh)]
+    if not broken:
+      return None
+    one = broken[0]
+    others = [f for f in self.votes if f is not one]
+    rest = f'; {_names(others)} does not confirm it' if others else ''
+    words = f'{_step_words([one])[:-1]}, in this metric only{rest}.'
+    return ONE_METRIC, words, one, None
 
   def _artefact(self) -> _Said | None:
     """A harsh metric jumps or turns where a graded one was on its way."""
@@ -193,7 +202,7 @@ class _Case:
     for harsh in sorted(shown, key=lambda f: f.verdict != 'break'):
       for graded in heard:
         there, here, p = ahead(graded, harsh, self.rng)
-        if p * len(heard) > LEVEL and harsh.verdict != 'break':
+        if p * len(heard) > LEVEL:
           continue
         verb = 'steps' if harsh.verdict == 'break' else 'takes off'
         return (
@@ -234,7 +243,8 @@ class _Case:
   def _smooth(self, live) -> _Said:
     first = live[0]
     tested = [f for f in live if f.step]
-    p = min((f.p_value for f in tested), default=1.0)
+    p = min((f.p_value or 0 for f in tested), default=1.0)
+    p = min(1.0, p * len(tested))  # Of the smallest of so many (Bonferroni).
     start, end = first.curve.value[[0, -1]]
     law = 'log ' if first.curve.metric.logarithm else ''
     return (
@@ -248,25 +258,19 @@ class _Case:
   def _items(self, harsh: Finding) -> int | None:
     """Items that would show the largest size below notice.
 
-    The rate there is p^L where it can be known, else the smooth law's, above
-    the floor. Above a floor of zero one item right is enough; above chance the
-    difference must be two standard errors.
+    The rate there is p^L where it can be known, else the smooth law's.
     """
     curve = harsh.curve
     count = finding.below_notice(curve)
-    if not count or curve.floor is None:
-      return None
     told = self._told(harsh)
-    if told is not None:
-      rate = float(told[count - 1])
-    elif harsh.step:
-      rate = float(harsh.step.small.fitted[0, count - 1])
-    else:
+    if told is None and harsh.step:
+      told = harsh.step.small.fitted[0]
+    if not count or curve.floor is None or told is None:
       return None
-    if curve.floor == 0:
-      return signals.items_needed(rate)
-    gap = abs(rate - curve.floor)
-    return int(np.ceil(4 * rate * (1 - rate) / gap**2)) if gap > 1e-3 else None
+    z = finding.deviate(len(curve.scale))
+    needed = signals.items_needed(float(told[count - 1]), curve.floor, z)
+    # A law that expects more than was seen there tells no number.
+    return needed if (needed or 0) > (curve.n_items or 0) else None
 
   def _per_token(self) -> Finding | None:
     names = ('token', 'char')
