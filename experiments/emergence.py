@@ -13,6 +13,7 @@ import json
 import pathlib
 
 from absl import flags
+import pandas as pd
 from tqdm import tqdm
 
 from research import config, files
@@ -42,18 +43,9 @@ _SEED = flags.DEFINE_integer('seed', 0, 'Seed of the bootstrap.')
 
 def main() -> None:
   """Writes the verdicts and prints a line for each task."""
-  if (_DATA.value is None) == (_WORKDIR.value is None):
-    raise BadInput('give one of --data=FILE.csv and --workdir=STUDY')
-  where = dict(_pair(text) for text in _WHERE.value)
-  if _DATA.value is not None:
-    frame = scores.read(_DATA.value, _SCALE.value, where)
-    out = pathlib.Path(_OUT.value or 'verdicts.json')
-  else:
-    results = store.frame(_WORKDIR.value)
-    frame = scores.of_study(results, _SCALE.value, where)
-    default = pathlib.Path(_WORKDIR.value) / 'verdicts.json'
-    out = pathlib.Path(_OUT.value or default)
-  with tqdm(total=frame['label'].nunique(), unit='task', disable=None) as bar:
+  frame, out = _table()
+  tasks = len(set(frame['label']))
+  with tqdm(total=tasks, unit='task', disable=None) as bar:
     judged = verdict.verdicts(
       frame, _GRADED.value, _SEED.value, lambda task: bar.update()
     )
@@ -69,6 +61,20 @@ def main() -> None:
   for v in judged:
     print(f'{v.task:{width}}  {v.verdict:20}  {v.evidence}')
   print(f'verdicts: {out}')
+
+
+def _table() -> tuple[pd.DataFrame, pathlib.Path]:
+  """The score table that the flags ask for, and where verdicts go."""
+  data, workdir = _DATA.value, _WORKDIR.value
+  where = dict(_pair(text) for text in _WHERE.value)
+  if data is not None and workdir is None:
+    out = pathlib.Path(_OUT.value or 'verdicts.json')
+    return scores.read(data, _SCALE.value, where), out
+  if workdir is not None and data is None:
+    frame = scores.of_study(store.frame(workdir), _SCALE.value, where)
+    default = pathlib.Path(workdir) / 'verdicts.json'
+    return frame, pathlib.Path(_OUT.value or default)
+  raise BadInput('give one of --data=FILE.csv and --workdir=STUDY')
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -102,24 +102,15 @@ def _panel(axes: Axes, finding: Finding) -> None:
     axes.axvspan(*finding.interval95, color=_BROKEN, alpha=0.12, lw=0)
   _laws(axes, finding)
   panels.log_axis(axes.xaxis, *panels.span(curve.scale, 0.05, 1.1))
-  axes.set_title(f'{_label(curve)}: {finding.verdict}')
-  if finding.step:
-    axes.text(
-      0.02,
-      0.97,
-      f'step p = {finding.step.p_value:.2g}',
-      transform=axes.transAxes,
-      va='top',
-      fontsize=8,
-      color=style.FAINT,
-    )
+  p = f', step p = {finding.step.p_value:.2g}' if finding.step else ''
+  axes.set_title(f'{_label(curve)}: {finding.verdict}{p}', fontsize=9)
 
 
 def _laws(axes: Axes, finding: Finding) -> None:
   """The smooth law, and the broken one where a metric breaks."""
   if finding.step is None or finding.smooth is None:
     return
-  x = np.linspace(*finding.curve.x[[0, -1]], 400)
+  x = np.linspace(finding.curve.x[0], finding.curve.x[-1], 400)
   for test, tint, ls, shown in (
     (finding.step.small, _SMOOTH, '-', True),
     (finding.step.large, _BROKEN, '--', finding.verdict == 'break'),

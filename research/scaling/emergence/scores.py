@@ -217,7 +217,7 @@ def curve(rows: pd.DataFrame, graded: Collection[str] = ()) -> Curve:
   within = ((values - mean[size]) ** 2).sum()
   free = len(values) - len(runs)
   chance = rows['chance'].dropna().unique()
-  items = rows['n_items'].dropna()
+  items: Any = rows['n_items'].dropna()
   return Curve(
     metric=metric,
     scale=scale[new],
@@ -237,10 +237,10 @@ def _items(rows: pd.DataFrame, metric: metrics.Metric) -> pd.Series:
 
   A share's standard error is √(v(1−v)/(n−1)).
   """
-  known = rows['n_items']
+  known: Any = rows['n_items']
   if not (metric.bounded and metric.harsh) or known.notna().all():
     return known
-  told = rows['value'] * (1 - rows['value']) / rows['stderr'] ** 2 + 1
+  told: Any = rows['value'] * (1 - rows['value']) / rows['stderr'] ** 2 + 1
   told = told.where((rows['stderr'] > 0) & (rows['value'] > 0)).round()
   # All runs read the same items: one that scored nothing tells no number.
   return known.fillna(told).fillna(told.median())
@@ -286,8 +286,9 @@ def _chosen(frame, where: Mapping[str, str], name: str) -> pd.DataFrame:
 def _numbers(frame: pd.DataFrame, column: str, name: str) -> Any:
   if column not in frame:
     return np.nan
-  numbers = pd.to_numeric(frame[column], errors='coerce').astype(float)
-  wrong = numbers.isna() & frame[column].notna()
+  numbers: Any = pd.to_numeric(frame[column], errors='coerce')
+  numbers = numbers.astype(float)
+  wrong: Any = numbers.isna() & frame[column].notna()
   wrong |= (numbers < 0) & (column in ('stderr', 'scale'))
   wrong |= (numbers <= 0) & (column == 'n_items')
   if wrong.any():
@@ -298,16 +299,17 @@ def _numbers(frame: pd.DataFrame, column: str, name: str) -> Any:
 
 def _labels(frame: pd.DataFrame) -> pd.Series:
   """Tasks by name; by name and variant where a task has several."""
-  label = frame['task'].astype(str)
+  label: Any = frame['task'].astype(str)
   # Training curves of several models are several tasks, not seeds of one.
-  steps = frame.groupby('model')['scale'].nunique()
+  steps: Any = frame.groupby('model')['scale'].nunique()
   variants = [c for c in VARIANTS if c in frame]
   if (steps > 1).any() and len(steps) > 1:
     variants.append('model')
   for column in variants:
-    several = frame.groupby('task')[column].nunique(dropna=False) > 1
-    mark = frame['task'].map(several) & frame[column].notna()
-    label = label.where(~mark, label + ' · ' + frame[column].map(_word))
+    values: Any = frame[column]
+    several: Any = frame.groupby('task')[column].nunique(dropna=False) > 1
+    mark = frame['task'].map(several.to_dict()) & values.notna()
+    label = label.where(~mark, label + ' · ' + values.map(_word))
   return label
 
 

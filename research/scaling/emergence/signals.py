@@ -1,7 +1,7 @@
 """Signals beside the verdict: p^L, items needed, signal to noise, PassUntil."""
 
 import math
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -73,7 +73,8 @@ def _last_checkpoints(curve: Curve, rows: pd.DataFrame) -> float:
   last = rows.groupby(keys, dropna=False).tail(5)
   if curve.metric.logarithm:
     last = last.assign(value=np.log(last['value']))
-  variance = last.groupby(keys, dropna=False)['value'].var(ddof=1).dropna()
+  values: Any = last.groupby(keys, dropna=False)['value']
+  variance = values.var(ddof=1).dropna()
   return float(np.sqrt(variance.mean())) if len(variance) else 0.0
 
 

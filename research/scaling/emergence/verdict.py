@@ -74,7 +74,7 @@ def verdicts(
   frame: pd.DataFrame,
   graded: Collection[str] = (),
   seed: int = 0,
-  listen: Callable[[str], None] = lambda task: None,
+  listen: Callable[[str], object] = lambda task: None,
 ) -> list[Verdict]:
   """A verdict for every task of a score table, in its order.
 
