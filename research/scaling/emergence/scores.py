@@ -292,7 +292,7 @@ def _numbers(frame: pd.DataFrame, column: str, name: str) -> Any:
   wrong |= (numbers < 0) & (column in ('stderr', 'scale'))
   wrong |= (numbers <= 0) & (column == 'n_items')
   if wrong.any():
-    value = frame[column][wrong].iloc[0]
+    value = list(frame[column][wrong])[0]
     raise BadInput(f'{name}: {column}={value} must be a number above 0')
   return numbers
 
