@@ -33,6 +33,7 @@ def test_scores_are_those_of_the_yardstick(name):
   np.testing.assert_allclose([s.log_p for s in found], expected, atol=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', NETWORKS)
 def test_texts_of_a_length_have_probability_one_in_all(name):
   model, (context,) = model_of(name), ragged(1)
@@ -41,6 +42,7 @@ def test_texts_of_a_length_have_probability_one_in_all(name):
   assert total == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', NETWORKS)
 def test_neighbours_and_padding_change_no_score(name):
   model, asked = model_of(name), ragged(35)
@@ -67,6 +69,7 @@ def test_an_answer_is_the_text_whose_every_token_is_best(name):
     assert whole == [answer.tolist()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', NETWORKS)
 def test_texts_are_drawn_as_often_as_they_are_likely(name):
   model, (context,) = model_of(name), ragged(1)

@@ -47,7 +47,9 @@ def test_decoders_have_three_seeds_of_each_size():
   assert all(found == {0, 1, 2} for found in seeds.values())
 
 
-@pytest.mark.parametrize('name', ['skills', 'quick', 'full'])
+@pytest.mark.parametrize(
+  'name', ['skills', 'quick', pytest.param('full', marks=pytest.mark.slow)]
+)
 def test_every_prompt_and_objective_fits_every_model(name):
   study = getattr(emergence, name)()
   how = study.evaluation

@@ -182,7 +182,9 @@ def test_verses_are_all_there():
   assert first.spanish == 'Y dijo Dios: Sea la luz: y fué la luz.'
 
 
-@pytest.mark.parametrize('share', [0.02, 0.05])
+@pytest.mark.parametrize(
+  'share', [0.02, pytest.param(0.05, marks=pytest.mark.slow)]
+)
 def test_no_tested_verse_is_in_what_the_corpus_or_practice_trains_on(share):
   trained, validated = (
     '\n'.join(
