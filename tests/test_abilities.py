@@ -119,6 +119,8 @@ def test_rows_say_what_was_asked(task):
   )
   assert row['prompt_hash'] == posed.hash
   assert (row['n'], row['chance']) == (4, 0.25)
+  # A space, one letter or two, and two ends.
+  assert row['answer_length'] == (4 + 4 + 5 + 5) / 4
   assert row['stderr'] == pytest.approx(np.std([0.5, 0.5, 0, 0], ddof=1) / 2)
 
 

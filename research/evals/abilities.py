@@ -28,8 +28,8 @@ def evaluate(
   """Rows (task, metric, value, stderr, n, chance, …) of every task.
 
   Every task is asked with each number of shots and in each way; the items are
-  the same in all. Further columns: `shots`, `prompting`, `prompt_hash` and
-  `rule`.
+  the same in all. Further columns: `shots`, `prompting`, `prompt_hash`,
+  `answer_length` (mean, in tokens, the end included) and `rule`.
 
   Args:
     model: A network with `cfg`.
@@ -78,6 +78,7 @@ def check(
 
 def rows(posed: Posed, found: Sequence[outputs.Output]) -> Iterator[Row]:
   """The rows that follow from stored outputs."""
+  length = sum(len(output['log_p']) for output in found) / len(found)
   for measure in metrics.measures(found, posed.guess, posed.prose):
     yield {
       'task': posed.task,
@@ -85,6 +86,7 @@ def rows(posed: Posed, found: Sequence[outputs.Output]) -> Iterator[Row]:
       'prompting': posed.prompting,
       'shots': posed.shots,
       'prompt_hash': posed.hash,
+      'answer_length': length,
       **measure._asdict(),
     }
 

@@ -213,6 +213,8 @@ def pass_until(output: Output) -> float:
   """Passes over samples up to the first pass; 0 if none passes.
 
   PassUntil (Hu et al. 2024) with r = 1, at most as many samples as are stored.
+  Its mean is above the pass probability p: -p ln p / (1 - p) if samples never
+  end. `p_correct` is p itself where one answer alone is right.
   """
   for k, said in enumerate(output['samples'], 1):
     if _passes(said, output):
