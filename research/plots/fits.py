@@ -37,8 +37,8 @@ def figure(fits: dict[str, Fit], compute: list[float]) -> Figure:
         _losses(row[0], fit, along)
       _left(row[1], fit)
       _optimum(row[2], fit, along)
-      label = f'{name}: ' if name else ''
-      row[0].set_title(f'{label}{fit.text}', fontsize=8.5)
+      label = f'{name}\n' if name else ''
+      row[0].set_title(f'{label}{fit.text}', fontsize=7.5)
   return figure
 
 
@@ -104,6 +104,9 @@ def _left(axes: Axes, fit: Fit) -> None:
   points = fit.points
   fitted = fit.law.fitted(fit.solution.theta, points)
   left = 100 * (points.loss / fitted - 1)
+  if not left.any():  # An envelope says nothing of single losses.
+    axes.set_axis_off()
+    return
   axes.axhline(0, color=style.FAINT, lw=1)
   axes.plot(points.flops, left, 'o', color=INK, ms=4, mew=0)
   low, high = panels.span(points.flops)

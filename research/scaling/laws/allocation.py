@@ -103,8 +103,8 @@ class Allocation(Law):
 
 
 def lines(optima: Optima) -> np.ndarray:
-  """Least squares of ln N* and ln D* on ln C*; NaN for fewer than two."""
-  if len(optima.compute) < 2:
+  """Least squares of ln N* and ln D* on ln C*; NaN for one size or none."""
+  if len(np.unique(optima.params)) < 2:
     return np.full(4, np.nan)
   c, n, d = np.log(optima)
   design = np.stack([np.ones_like(c), c], axis=1)
