@@ -26,8 +26,6 @@ KINDS = {
     ('half_rotary', 'parallel'),
     ('parallel_shared', 'multi_query', 'clipped'),
     ('alibi', 'embedding_norm', 'layer_norm'),
-    ('sinusoidal', 'post'),
-    ('buckets', 'scaled'),
     ('no_position', 'wide_heads', 'head_transform'),
   ),
   'encoder_decoder': (

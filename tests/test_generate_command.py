@@ -61,6 +61,7 @@ def generated(run, architecture: str, *flags: str) -> str:
   return done.stdout
 
 
+@pytest.mark.slow
 def test_a_trained_run_writes_on_from_a_prompt(run):
   rules = (
     '--prompt=abc',

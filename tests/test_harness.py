@@ -96,7 +96,7 @@ def pair(lm_eval, tmp_path_factory):
     ids.load((folder / 'tokenizer.json').read_bytes()),
     frames.Frame(n_text=len(tokenizer), ends=(0,)),
   )
-  return theirs, ours
+  return theirs, ours, folder
 
 
 def requests(*arguments):
@@ -106,7 +106,7 @@ def requests(*arguments):
 def both(pair, method: str, *arguments):
   return [
     getattr(model, method)(requests(*arguments), disable_tqdm=True)
-    for model in pair
+    for model in pair[:2]
   ]
 
 
@@ -138,6 +138,26 @@ def test_log_likelihoods_and_greedy_flags_are_the_harness_s_own(pair):
   assert [best for _, best in ours] == [best for _, best in theirs]
   assert ours[-1][1] and not ours[0][1]
   assert np.std([nats for nats, _ in ours]) > 10
+
+
+def test_an_imported_model_is_the_same_model(pair, tmp_path):
+  from research.evals import harness
+  from research.interop import imported, source
+  from research.study.loaded import load
+
+  imported.write(tmp_path / 'ours', source.read(str(pair[2])), 'a test')
+  model, tokenizer, frame, about = load(tmp_path / 'ours')
+  assert (frame.before, frame.ends) == ((), (0,))
+  assert about['architecture'] == 'decoder'
+  again = harness.Model(model, tokenizer, frame)
+  for method, case in (
+    ('loglikelihood', ('the sea', ' a ship')),
+    ('generate_until', ('the sea', {'max_gen_toks': 8})),
+  ):
+    (first,), (second,) = (
+      getattr(one, method)(requests(case)) for one in (pair[1], again)
+    )
+    assert first == second
 
 
 def test_too_long_a_continuation_is_refused_as_the_harness_does(pair):
@@ -279,7 +299,7 @@ def test_conversations_are_written_as_transformers_writes_them(pair):
 def test_a_chat_template_is_what_the_model_reads(pair, tasks, monkeypatch):
   from research.evals import harness
 
-  theirs, ours = pair
+  _, ours, _ = pair
   model = harness.Model(ours.model, ours.ids, ours.frame, template=TEMPLATE)
   read = []
   score = model._loglikelihood_tokens

@@ -13,11 +13,13 @@ class Own:
     bos: Begins a document.
     mask: Stands for a token to be guessed; None: there is none.
     first_sentinel: The first sentinel; the others count down from it (T5).
+    eos: Ends a text; None: bos does, as it begins the next.
   """
 
   bos: int
   mask: int | None = None
   first_sentinel: int | None = None
+  eos: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -257,6 +257,7 @@ class TokenizerFile:
       it; None: our specials come after its ids, for a model to be trained.
     mask: Its mask, beside `bos`.
     sentinel: Its first sentinel, beside `bos`; the others count down (T5).
+    eos: Its token that ends a text, beside `bos`, where bos does not.
   """
 
   trained: ClassVar[bool] = False
@@ -265,9 +266,10 @@ class TokenizerFile:
   bos: str | None = None
   mask: str | None = None
   sentinel: str | None = None
+  eos: str | None = None
 
   def __post_init__(self):
-    for name in ('mask', 'sentinel'):
+    for name in ('mask', 'sentinel', 'eos'):
       if self.bos is None and getattr(self, name) is not None:
         raise BadInput(
           f'tokenizer.{name}={getattr(self, name)!r}: name bos, too'
@@ -288,7 +290,8 @@ class TokenizerFile:
       BadInput: Not a tokenizer.json, one that changes text, or one without a
         special that is named.
     """
-    named = {'bos': self.bos, 'mask': self.mask, 'sentinel': self.sentinel}
+    names = 'bos', 'mask', 'sentinel', 'eos'
+    named = {name: getattr(self, name) for name in names}
     try:
       tokenizer = _from_json(model, self.n_sentinels, own=named)
     except BadInput:
@@ -384,4 +387,9 @@ def _own(
     ids[name] = None if piece is None else vocabulary[piece]
   if ids.get('bos') is None:
     return None
-  return Own(bos=ids['bos'], mask=ids['mask'], first_sentinel=ids['sentinel'])
+  return Own(
+    bos=ids['bos'],
+    mask=ids['mask'],
+    first_sentinel=ids['sentinel'],
+    eos=ids['eos'],
+  )

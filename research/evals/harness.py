@@ -17,7 +17,7 @@ import numpy as np
 
 from research.config import BadInput
 from research.data.tokenizers import Tokenizer
-from research.inference.chat import render
+from research.inference import chat
 from research.inference.frame import Frame
 from research.inference.generate import Generation, generate
 from research.inference.score import score
@@ -81,10 +81,14 @@ class Model(TemplateLM):
   def tok_encode(
     self, string: str, add_special_tokens: bool | None = None, **_: Any
   ) -> list[int]:
-    ids = self.ids.encode(string).tolist()
-    if add_special_tokens is False or ids[:1] == [*self.frame.before]:
+    before = list(self.frame.before)
+    if self.template is None:
+      ids = self.ids.encode(string).tolist()
+    else:
+      ids = chat.encode(self.ids, string)
+    if add_special_tokens is False or ids[: len(before)] == before:
       return ids
-    return [*self.frame.before, *ids]
+    return [*before, *ids]
 
   def _loglikelihood_tokens(
     self, requests: Sequence[Any], **_: Any
@@ -206,7 +210,10 @@ class Model(TemplateLM):
     """
     if self.template is None:
       raise BadInput('chat_template: the model has none; name a file')
-    return render(self.template, chat_history, add_generation_prompt)
+    names = chat.special_names(self.ids)
+    return chat.render(
+      self.template, chat_history, add_generation_prompt, **names
+    )
 
 
 def evaluate(

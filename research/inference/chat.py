@@ -7,6 +7,7 @@ import jinja2
 import jinja2.sandbox
 
 from research.config import BadInput
+from research.data.tokenizers import Tokenizer
 
 
 def render(
@@ -49,3 +50,34 @@ def render(
   last = str(messages[-1]['content']).strip()
   at = text.rfind(last)
   return text if at < 0 else text[: at + len(last)]
+
+
+def special_names(tokenizer: Tokenizer) -> dict[str, str]:
+  """What templates of a published model call `bos_token` and `eos_token`."""
+  import tokenizers
+
+  own = tokenizer.specials.own
+  if own is None:
+    return {}
+  loaded = tokenizers.Tokenizer.from_str(tokenizer.model.decode())
+  ids = {'bos_token': own.bos, 'eos_token': own.eos}
+  return {
+    name: loaded.id_to_token(i) or ''
+    for name, i in ids.items()
+    if i is not None
+  }
+
+
+def encode(tokenizer: Tokenizer, text: str) -> list[int]:
+  """The ids of a conversation, in which the names of specials are specials.
+
+  In any other text they are letters, or it could not be told from them.
+  """
+  import tokenizers
+
+  if tokenizer.specials.own is None:
+    return tokenizer.encode(text).tolist()
+  loaded = tokenizers.Tokenizer.from_str(tokenizer.model.decode())
+  loaded.no_truncation()
+  loaded.no_padding()
+  return loaded.encode(text, add_special_tokens=False).ids

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from research.config import BadInput
 from research.data.layout import Architecture
 from research.data.specials import Specials
+from research.data.tokenizers import Tokenizer
 from research.inference.rows import Ids
 
 
@@ -58,3 +59,29 @@ def ours(architecture: Architecture, specials: Specials) -> Frame:
       return Frame(
         specials.n_text, before=(bos,), after=(s0,), start=(s0,), ends=ends
       )
+
+
+def published(architecture: Architecture, tokenizer: Tokenizer) -> Frame:
+  """The frame of a published model, whose tokenizer names its own specials.
+
+  Around a prompt stands what its `tokenizer.json` puts around a text.
+  """
+  import tokenizers
+
+  specials = tokenizer.specials
+  assert specials.own is not None
+  loaded = tokenizers.Tokenizer.from_str(tokenizer.model.decode())
+  loaded.no_truncation()
+  loaded.no_padding()
+  bare = loaded.encode('a', add_special_tokens=False).ids
+  whole = loaded.encode('a').ids
+  at = next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)
+  eos = specials.bos if specials.own.eos is None else specials.own.eos
+  return Frame(
+    specials.n_text,
+    before=tuple(whole[:at]),
+    after=tuple(whole[at + len(bare) :]),
+    start=(specials.bos,) if architecture == 'encoder_decoder' else (),
+    ends=(eos,) if architecture != 'encoder' else (),
+    mask=specials.own.mask,
+  )

@@ -203,4 +203,5 @@ def named(found: Checkpoint, path: pathlib.Path) -> TokenizerFile:
     bos=bos,
     mask=first('[MASK]', '<mask>'),
     sentinel=sentinel,
+    eos=told('eos_token_id'),
   )

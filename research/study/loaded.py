@@ -3,11 +3,11 @@
 import os
 from typing import Any, NamedTuple
 
-from research.config import BadInput, fingerprint
+from research.config import BadInput
 from research.data import pipeline
 from research.data.tokenizers import Tokenizer
-from research.inference.frame import Frame, ours
-from research.train import loop
+from research.inference.frame import Frame, ours, published
+from research.train import trained
 
 
 class Loaded(NamedTuple):
@@ -27,25 +27,28 @@ class Loaded(NamedTuple):
 
 
 def load(workdir: str | os.PathLike[str], step: int | None = None) -> Loaded:
-  """The model of a run, at a step or its newest.
+  """The model of a run, at a step or its newest, or an imported one.
 
   Raises:
-    BadInput: There is no such run or checkpoint.
+    BadInput: There is no such run or checkpoint, or it writes no text.
   """
-  cfg, state = loop.restore(workdir, step)
-  architecture = cfg.model.architecture
-  if architecture == 'lstm':
+  found = trained.load(workdir, step)
+  cfg = found.model.cfg
+  if cfg.architecture == 'lstm':
     raise BadInput(
       f'workdir={workdir} holds an LSTM, which has no key/value cache; give a'
       ' transformer'
     )
-  tokenizer = pipeline.prepare(cfg.data).tokenizer
+  tokenizer = pipeline.tokenizer(found.data)
   about = {
-    'config': fingerprint(cfg),
-    'step': int(state.step),
-    'architecture': architecture,
-    'params': cfg.model.n_params,
+    'config': found.fingerprint,
+    'step': found.step,
+    'architecture': cfg.architecture,
+    'params': cfg.n_params,
     'tokenizer_hash': tokenizer.hash,
   }
-  frame = ours(architecture, tokenizer.specials)
-  return Loaded(state.model, tokenizer, frame, about)
+  if tokenizer.specials.own is None:
+    frame = ours(cfg.architecture, tokenizer.specials)
+  else:
+    frame = published(cfg.architecture, tokenizer)
+  return Loaded(found.model, tokenizer, frame, about)

@@ -1,0 +1,71 @@
+"""Frames are what a published tokenizer puts around a text."""
+
+import json
+
+import pytest
+import tokenizers
+
+from research.data.tokenizers import TokenizerFile
+from research.inference import chat
+from research.inference.frame import published
+
+
+def load(tmp_path, around, **named):
+  """A byte-level tokenizer whose template is `around`."""
+  words = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+  made = tokenizers.Tokenizer(tokenizers.models.BPE())
+  made.pre_tokenizer = words  # pyright: ignore[reportAttributeAccessIssue]
+  made.decoder = tokenizers.decoders.ByteLevel()  # pyright: ignore[reportAttributeAccessIssue]
+  trainer = tokenizers.trainers.BpeTrainer(
+    vocab_size=260,
+    initial_alphabet=sorted(words.alphabet()),
+    special_tokens=['<s>', '</s>', '<mask>'],
+    show_progress=False,
+  )
+  made.train_from_iterator(['a text'], trainer)
+  if around:
+    made.post_processor = tokenizers.processors.TemplateProcessing(  # pyright: ignore[reportAttributeAccessIssue]
+      single=around, special_tokens=[('<s>', 0), ('</s>', 1)]
+    )
+  path = tmp_path / 'tokenizer.json'
+  path.write_text(json.dumps(json.loads(made.to_str())))
+  spec = TokenizerFile(path=str(path), n_sentinels=0, **named)
+  return spec.load(spec.train(()))
+
+
+@pytest.mark.parametrize(
+  ('architecture', 'around', 'named', 'expected'),
+  [
+    ('decoder', None, {'bos': '<s>'}, ((), (), (), (0,))),
+    ('decoder', '<s> $A', {'bos': '<s>', 'eos': '</s>'}, ((0,), (), (), (1,))),
+    ('encoder', '<s> $A </s>', {'bos': '<s>'}, ((0,), (1,), (), ())),
+    (
+      'encoder_decoder',
+      '$A </s>',
+      {'bos': '<s>', 'eos': '</s>'},
+      ((), (1,), (0,), (1,)),
+    ),
+  ],
+)
+def test_a_published_model_reads_its_own_specials(
+  tmp_path, architecture, around, named, expected
+):
+  found = published(architecture, load(tmp_path, around, **named))
+  assert (found.before, found.after, found.start, found.ends) == expected
+  assert found.mask is None
+
+
+def test_specials_are_named_by_conversations_and_by_no_other_text(tmp_path):
+  tokenizer = load(tmp_path, None, bos='<s>', eos='</s>')
+  assert chat.special_names(tokenizer) == {
+    'bos_token': '<s>',
+    'eos_token': '</s>',
+  }
+  said = chat.render(
+    '{{ bos_token }}{{ messages[0].content }}{{ eos_token }}',
+    [{'role': 'user', 'content': 'a'}],
+    **chat.special_names(tokenizer),
+  )
+  (letter,) = tokenizer.encode('a')
+  assert chat.encode(tokenizer, said) == [0, letter, 1]
+  assert tokenizer.decode(tokenizer.encode(said)) == '<s>a</s>'
