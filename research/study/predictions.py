@@ -20,7 +20,7 @@ from research import provenance
 from research.config import BadInput
 from research.files import Path, write_whole
 from research.scaling import fit as fits
-from research.scaling import frontier, isoflop, points
+from research.scaling import frontier, isoflop, points, record
 from research.scaling.laws.law import Law
 from research.study import store
 from research.study.cells import Cell
@@ -53,7 +53,7 @@ def register(study: StudyConfig, workdir: Path) -> None:
       if isinstance(design, IsoFlop) and design.predicted
     ],
   }
-  write_whole(path, json.dumps(_finite(text), indent=1) + '\n')
+  write_whole(path, json.dumps(record.finite(text), indent=1) + '\n')
 
 
 def read(workdir: Path) -> dict[str, Any] | None:
@@ -233,15 +233,6 @@ def _hashes(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     for row in rows
     if _measured(row)
   }
-
-
-def _finite(value: Any) -> Any:
-  """`value` as JSON has it: numbers that are not finite become null."""
-  if isinstance(value, Mapping):
-    return {name: _finite(part) for name, part in value.items()}
-  if isinstance(value, list | tuple):
-    return [_finite(part) for part in value]
-  return value if not isinstance(value, float) or math.isfinite(value) else None
 
 
 def _now() -> str:

@@ -15,7 +15,7 @@ from research import config
 from research.files import write_whole
 from research.scaling import frontier
 from research.scaling import sweep as sweeps
-from research.study import findings, sections, store
+from research.study import findings, laws, predictions, scores, sections, store
 from research.study.blocks import Section
 from research.study.cells import Cell
 from research.study.plan import StudyConfig, cells
@@ -42,6 +42,9 @@ def make(study: StudyConfig, workdir: str | os.PathLike[str]) -> store.Path:
     'swept': list(dict.fromkeys(axis.field for axis in axes)),
     'provenance': {'study': config.fingerprint(study)},
     'config': config.to_dict(study),
+    'law': study.law,
+    'predictions': predictions.read(workdir),
+    'spans': store.spans(workdir),
   }
   frame = store.frame(workdir)
   return write(frame, curves, about, workdir / 'report.html')
@@ -88,7 +91,10 @@ def write(
       for learning rate and batch size);
       `provenance` (a dict of facts, beside those in the rows);
       `config` (a dict: the study's own, folded away);
-      `notes` (a list of sentences).
+      `notes` (a list of sentences);
+      `law` (fitted to each architecture; none without it);
+      `predictions` (what `predictions.read` returns);
+      `spans` (a frame: bits of each span of the yardstick by run).
     path: Where the HTML file goes.
 
   Raises:
@@ -110,6 +116,9 @@ def render(
   fields = [f for f in about.get('swept') or () if f in frame]
   fields = fields or sweeps.swept(frame)
   plan = about.get('plan') or ()
+  law, registered = about.get('law'), about.get('predictions')
+  fitted = laws.fitted(frame, law) if law else {}
+  compared = scores.compared(frame, about.get('spans'))
   environment = jinja2.Environment(
     autoescape=True,
     trim_blocks=True,
@@ -124,6 +133,13 @@ def render(
       ('compute', 'Against compute', sections.against_compute(frame)),
       ('native', 'Native validation', sections.native(frame)),
       ('isoflop', 'IsoFLOP curves', sections.isoflops(frame)),
+      ('laws', 'Laws, and what compute buys', laws.laws(fitted)),
+      (
+        'predictions',
+        'Registered predictions',
+        scores.predictions(registered, frame),
+      ),
+      ('pairs', 'Architectures compared', scores.architectures(compared)),
       ('size', 'Against size', sections.against_size(frame)),
       ('domains', 'By domain', sections.by_domain(frame)),
       ('training', 'Training curves', sections.training(frame, curves)),
@@ -140,7 +156,10 @@ def render(
   return template.render(
     title=about.get('title') or 'Study',
     question=about.get('question') or '',
-    findings=_findings(frame, about, fields),
+    findings=[
+      *_findings(frame, about, fields),
+      *scores.sentences(registered, frame, compared),
+    ],
     sections=made,
   )
 
