@@ -1,7 +1,8 @@
 """Evaluates a trained run: perplexity by domain, the yardstick, and tasks.
 
-    python -m experiments.evaluate --workdir=RUN [--config.n_spans=256] \
-        [--config.tasks=Addition,Copy --config.tasks.0.digits=3 \
+    python -m experiments.evaluate --workdir=RUN_OR_IMPORTED \
+        [--config.n_spans=256 \
+         --config.tasks=Addition,Copy --config.tasks.0.digits=3 \
          --config.shots=0,1,4 --config.prompting=plain,chain_of_thought]
 
 The rows are printed as a table and kept in RUN/evaluations, one file for each
@@ -16,7 +17,7 @@ from research import config, provenance
 from research.data import pipeline
 from research.study import listing, store
 from research.study.evaluation import Evaluation, check, evaluate
-from research.train import loop
+from research.train import trained
 
 _WORKDIR = flags.DEFINE_string(
   'workdir', None, 'Folder of the run.', required=True
@@ -26,19 +27,19 @@ _WORKDIR = flags.DEFINE_string(
 def main(how: Evaluation) -> None:
   """Evaluates the newest checkpoint of the run."""
   workdir = epath.Path(_WORKDIR.value)
-  cfg, state = loop.restore(workdir)
-  dataset, step = pipeline.prepare(cfg.data), int(state.step)
-  check(cfg.model, dataset, how)
-  kept = store.answers(workdir, step)
-  measured = evaluate(state.model, dataset, how, kept)
+  found = trained.load(workdir)
+  cfg, dataset = found.model.cfg, pipeline.prepare(found.data)
+  check(cfg, dataset, how)
+  kept = store.answers(workdir, found.step or 0)
+  measured = evaluate(found.model, dataset, how, kept)
   rows = [
     {
-      'config': config.fingerprint(cfg),
-      'step': step,
-      'architecture': cfg.model.architecture,
-      'params': cfg.model.n_params,
-      'seed': cfg.seed,
-      'skill_share': cfg.data.skill_share,
+      'config': found.fingerprint,
+      'step': found.step,
+      'architecture': cfg.architecture,
+      'params': cfg.n_params,
+      'seed': found.seed,
+      'skill_share': found.data.skill_share,
       'tokenizer_hash': dataset.tokenizer.hash,
       'data_hash': dataset.hash,
       **provenance.provenance(),

@@ -31,7 +31,7 @@ def test_an_exported_checkpoint_is_the_one_imported(name, tmp_path):
   assert again.cfg.n_params == model.cfg.n_params
 
 
-@pytest.mark.slow
+@pytest.mark.parity
 @FAMILIES
 def test_transformers_gives_an_exported_checkpoint_the_same_logits(
   name, tmp_path
@@ -52,7 +52,7 @@ def test_transformers_gives_an_exported_checkpoint_the_same_logits(
   np.testing.assert_allclose(theirs[real], expected[real], atol=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.parity
 @FAMILIES
 def test_transformers_still_gives_the_logits_that_are_kept(name, tmp_path):
   pytest.importorskip('torch', reason='needs the test extra with torch')

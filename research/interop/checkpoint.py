@@ -20,7 +20,6 @@ from research.interop import tensors
 from research.interop.families import alibi, bert, gpt, llama, t5
 from research.interop.family import Family, Settings
 from research.interop.table import Shape, Tensor
-from research.interop.tensors import Tensors
 from research.models import transformer
 from research.models.config import ModelConfig
 
@@ -178,7 +177,7 @@ def checked(
   return Checkpoint(folder, data, cfg, renamed, table)
 
 
-def _names(kind: Family, found: Tensors) -> dict[str, str]:
+def _names(kind: Family, found: Mapping[str, Any]) -> dict[str, str]:
   """What is in the file, by the names of the family's table."""
   bare = not any(name.startswith(kind.prefix) for name in found)
   names = {}

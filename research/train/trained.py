@@ -21,12 +21,14 @@ class Trained(NamedTuple):
       reads the embedded corpus.
     fingerprint: Of the run's config, or of the imported weights.
     step: Training steps; None where that is not known.
+    seed: Of a run of ours.
   """
 
   model: Any
   data: DataConfig
   fingerprint: str
   step: int | None
+  seed: int | None
 
 
 def load(
@@ -48,9 +50,8 @@ def load(
   folder = pathlib.Path(workdir)
   if not (folder / imported.MODEL).is_file():
     cfg, state = loop.restore(workdir, step, parallelism)
-    return Trained(
-      state.model, cfg.data, config.fingerprint(cfg), int(state.step)
-    )
+    made = config.fingerprint(cfg), int(state.step), cfg.seed
+    return Trained(state.model, cfg.data, *made)
   found = imported.read(folder)
   if step not in (None, found.step):
     raise BadInput(f'step={step}: {workdir} is of step {found.step}')
@@ -60,4 +61,4 @@ def load(
       ' gives text back unchanged; import one with a byte-level tokenizer.json'
     )
   data = DataConfig(tokenizer=found.tokenizer)
-  return Trained(found.model(), data, found.hash[:12], found.step)
+  return Trained(found.model(), data, found.hash[:12], found.step, None)

@@ -1,0 +1,199 @@
+"""A published model arrives whole, by folder, GGUF file or hub, and is used."""
+
+import gguf
+import numpy as np
+import pooch
+import pytest
+import requests
+import small_corpus
+from test_families import forward, load
+import variants
+
+from research.config import BadInput
+from research.data import pipeline
+from research.data.tokenizers import BPE
+from research.interop import exporting, imported, source
+from research.models.config import LayerNorm, Learned, RMSNorm
+from research.study import loaded
+from research.train import trained
+
+
+def test_what_we_export_comes_back_with_its_tokenizer_and_writes(tmp_path):
+  data = small_corpus.config(
+    tmp_path, tokenizer=BPE(vocab_size=300, n_sentinels=2)
+  )
+  ours = pipeline.tokenizer(data)
+  cfg = variants.config(
+    'decoder',
+    vocab_size=300,
+    norm=LayerNorm(),
+    position=Learned(),
+    bias=True,
+  )
+  model = variants.build(cfg)
+  exporting.write(tmp_path / 'theirs', model, ours)
+  made, said = imported.write(
+    tmp_path / 'back', source.read(str(tmp_path / 'theirs')), 'back'
+  )
+  assert 'loses nothing' in said and made.tokenizer is not None
+  found = loaded.load(tmp_path / 'back')
+  text = 'as it is, “so”'
+  assert list(found.tokenizer.encode(text)) == list(ours.encode(text))
+  assert found.tokenizer.bos == ours.bos
+  assert found.frame.ends == (ours.bos,)
+  assert found.about['config'] == made.hash[:12]
+  batch = variants.batch(cfg)
+  np.testing.assert_array_equal(
+    forward(found.model, batch), forward(model, batch)
+  )
+
+
+def test_a_model_without_a_lossless_tokenizer_is_refused_by_name(tmp_path):
+  cfg = variants.config('decoder', gated=True, activation='silu')
+  exporting.write(tmp_path / 'a', variants.build(cfg))
+  found = source.read(str(tmp_path / 'a'))
+  imported.write(tmp_path / 'b', found, 'a')
+  with pytest.raises(BadInput, match='without a tokenizer'):
+    trained.load(tmp_path / 'b')
+
+
+def permuted(x: np.ndarray, n_heads: int) -> np.ndarray:
+  """As llama.cpp's converter orders the rows of queries and keys."""
+  halves = x.reshape(n_heads, 2, x.shape[0] // n_heads // 2, *x.shape[1:])
+  return halves.swapaxes(1, 2).reshape(x.shape)
+
+
+NAMES = {
+  'model.embed_tokens': 'token_embd',
+  'model.norm': 'output_norm',
+  'input_layernorm': 'attn_norm',
+  'post_attention_layernorm': 'ffn_norm',
+  'self_attn.q_proj': 'attn_q',
+  'self_attn.k_proj': 'attn_k',
+  'self_attn.v_proj': 'attn_v',
+  'self_attn.o_proj': 'attn_output',
+  'mlp.gate_proj': 'ffn_gate',
+  'mlp.up_proj': 'ffn_up',
+  'mlp.down_proj': 'ffn_down',
+  'model.layers': 'blk',
+}
+
+
+def packed(folder, path, kind: str, architecture='llama', leave=()) -> None:
+  """The LLaMA checkpoint in `folder` as a GGUF file."""
+  held = source.read(str(folder)).tensors.tensors
+  writer = gguf.GGUFWriter(path, architecture)
+  writer.add_context_length(8)
+  writer.add_embedding_length(32)
+  writer.add_block_count(2)
+  writer.add_feed_forward_length(64)
+  writer.add_head_count(2)
+  writer.add_head_count_kv(1)
+  writer.add_layer_norm_rms_eps(1e-6)
+  for name in held:
+    x, new = held[name], name
+    for theirs, short in NAMES.items():
+      new = new.replace(theirs, short)
+    if 'attn_q' in new or 'attn_k' in new:
+      x = permuted(x, 2 if 'attn_q' in new else 1)
+    quantise = gguf.GGMLQuantizationType[kind if x.ndim > 1 else 'F32']
+    if new not in leave:
+      data = gguf.quants.quantize(x.astype(np.float32), quantise)
+      writer.add_tensor(new, data, raw_dtype=quantise)
+  writer.write_header_to_file()
+  writer.write_kv_data_to_file()
+  writer.write_tensors_to_file()
+  writer.close()
+
+
+@pytest.fixture(scope='module')
+def llama(tmp_path_factory):
+  """A LLaMA whose rows are whole blocks of 32."""
+  cfg = variants.config(
+    'decoder',
+    d_model=32,
+    n_heads=2,
+    n_kv_heads=1,
+    d_ff=64,
+    gated=True,
+    activation='silu',
+    norm=RMSNorm(eps=1e-6),
+  )
+  folder = tmp_path_factory.mktemp('llama')
+  exporting.write(folder, variants.build(cfg))
+  return folder
+
+
+_HALF = 2**-11  # the rounding of a scale, or an offset, kept in float16
+
+
+# By the largest number, M, of a block. Q8_0: half of a step of M / 127. Q4_0: a
+# whole step of M / 8, where the number at the other end has no code. Q4_1: half
+# of a step of 2 M / 15, with a scale and an offset.
+@pytest.mark.parametrize(
+  'kind, share',
+  [
+    ('F32', 0),
+    ('F16', _HALF),
+    ('Q8_0', 0.5 / 127 + _HALF),
+    ('Q4_0', 1 / 8 + _HALF),
+    ('Q4_1', 1 / 15 + 3 * _HALF),
+  ],
+)
+def test_a_gguf_file_holds_the_checkpoint_it_was_made_of(
+  kind, share, llama, tmp_path
+):
+  path = tmp_path / 'model.gguf'
+  packed(llama, path, kind)
+  exact, found = load(llama), source.read(str(path))
+  assert found.config.n_params == exact.cfg.n_params
+  assert found.config.attention == exact.cfg.attention
+  expected = dict(imported.checkpoint.named(exact))
+  for name, x in found.parameters():
+    y = np.asarray(expected[name])
+    assert abs(x - y).max() <= share * abs(y).max()
+
+
+def test_gguf_files_of_no_use_are_named_in_one_line(llama, tmp_path):
+  path = tmp_path / 'a.gguf'
+  packed(llama, path, 'F32', architecture='mamba')
+  with pytest.raises(BadInput, match="'mamba' is not read from GGUF"):
+    source.read(str(path))
+  packed(llama, path, 'F32', leave=('blk.1.attn_q.weight',))
+  with pytest.raises(BadInput, match='blk.1.attn_q.weight is missing'):
+    source.read(str(path))
+  packed(llama, path, 'Q5_0')
+  with pytest.raises(BadInput, match='packed as Q5_0; only F32'):
+    source.read(str(path))
+  path.write_bytes(b'no')
+  with pytest.raises(BadInput, match='no GGUF file'):
+    source.read(str(path))
+
+
+@pytest.mark.parametrize('name', ['not there', 'a/b/c', 'none.gguf'])
+def test_a_source_that_is_nowhere_is_named(name):
+  with pytest.raises(BadInput, match='there is no such folder'):
+    source.read(name)
+
+
+def test_a_hub_that_cannot_be_reached_gets_one_line(monkeypatch, tmp_path):
+  def cut(*_):
+    raise requests.ConnectionError('a long\nstory')
+
+  monkeypatch.setattr(pooch, 'retrieve', cut)
+  monkeypatch.setenv('HF_HOME', str(tmp_path))
+  with pytest.raises(BadInput, match='the hub gave nothing') as caught:
+    source.read('EleutherAI/pythia-70m@step1000')
+  assert '\n' not in str(caught.value)
+
+
+def test_what_the_hubs_own_cache_has_is_read_from_there(
+  llama, monkeypatch, tmp_path
+):
+  root = tmp_path / 'hub' / 'models--org--tiny'
+  (root / 'snapshots').mkdir(parents=True)
+  (root / 'snapshots' / 'abc').symlink_to(llama)
+  (root / 'refs').mkdir()
+  (root / 'refs' / 'main').write_text('abc')
+  monkeypatch.setenv('HF_HOME', str(tmp_path))
+  assert source.read('org/tiny').config == source.read(str(llama)).config
