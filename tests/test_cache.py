@@ -117,6 +117,7 @@ def test_the_cached_path_has_the_logits_of_the_uncached(architecture, parts):
   check(config(architecture, parts))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('part', ['learned', 'alibi'])
 def test_more_padding_before_a_prompt_changes_nothing(part):
   cfg = variants.config('decoder', part)

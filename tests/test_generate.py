@@ -172,6 +172,7 @@ def test_no_end_is_written_before_min_tokens():
     assert (text.finish == 'end') == (text.tokens[-1] in around.ends)
 
 
+@pytest.mark.slow
 def test_a_text_depends_on_its_seed_and_place_alone():
   how = {'num_return': 2, 'seed': 5}
   first = written(**how)

@@ -94,6 +94,7 @@ def test_ragged_pairs_score_as_one_pass_a_token(architecture):
       assert ours.best[i] == (logits.argmax() == target[i])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('architecture', ARCHITECTURES)
 def test_spans_score_as_by_the_yardstick(architecture):
   rng = np.random.default_rng(0)
