@@ -15,7 +15,15 @@ from research import config
 from research.files import write_whole
 from research.scaling import frontier
 from research.scaling import sweep as sweeps
-from research.study import findings, laws, predictions, scores, sections, store
+from research.study import (
+  abilities,
+  findings,
+  laws,
+  predictions,
+  scores,
+  sections,
+  store,
+)
 from research.study.blocks import Section
 from research.study.cells import Cell
 from research.study.plan import StudyConfig, cells
@@ -142,6 +150,7 @@ def render(
       ('pairs', 'Architectures compared', scores.architectures(compared)),
       ('size', 'Against size', sections.against_size(frame)),
       ('domains', 'By domain', sections.by_domain(frame)),
+      ('abilities', 'Abilities', abilities.abilities(frame)),
       ('training', 'Training curves', sections.training(frame, curves)),
       ('cells', 'Cells', sections.cells(frame, plan, fields)),
       ('failures', 'Cells without results', sections.failures(plan)),
