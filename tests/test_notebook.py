@@ -1,6 +1,7 @@
-"""The notebook runs from top to bottom, and holds no code of its own."""
+"""Notebooks run from top to bottom, and hold no code of their own."""
 
 import ast
+import json
 import pathlib
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from research.study import store
 
 ROOT = pathlib.Path(__file__).parents[1]
 NOTEBOOK = ROOT / 'notebooks' / 'quickstart.ipynb'
+LAWS = ROOT / 'notebooks' / 'scaling_laws.ipynb'
 CONFIG = 'tests.tiny_study:ladder'
 
 
@@ -33,15 +35,17 @@ def sources(notebook, *tags):
   ]
 
 
-def test_it_is_kept_without_outputs(notebook):
-  for cell in notebook.cells:
+@pytest.mark.parametrize('path', [NOTEBOOK, LAWS], ids=lambda p: p.stem)
+def test_it_is_kept_without_outputs(path):
+  for cell in nbformat.read(path, as_version=4).cells:
     assert not cell.get('outputs')
     assert cell.get('execution_count') is None
-  assert NOTEBOOK.stat().st_size < 20_000
+  assert path.stat().st_size < 20_000
 
 
-def test_it_defines_nothing(notebook):
-  for source in sources(notebook):
+@pytest.mark.parametrize('path', [NOTEBOOK, LAWS], ids=lambda p: p.stem)
+def test_it_defines_nothing(path):
+  for source in sources(nbformat.read(path, as_version=4)):
     lines = source.splitlines()
     code = '\n'.join(line for line in lines if not line.startswith('%'))
     for node in ast.walk(ast.parse(code)):
@@ -89,6 +93,26 @@ def test_it_trains_and_shows_a_study_from_top_to_bottom(
   ]
   assert len(pictures) == 3
   assert study.question in (workdir / 'report.html').read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings('ignore::DeprecationWarning')  # of Jupyter's own
+def test_it_goes_from_the_shipped_table_to_laws_and_scores(monkeypatch):
+  monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
+  notebook = nbformat.read(LAWS, as_version=4)
+  nbclient.NotebookClient(
+    notebook, timeout=600, resources={'metadata': {'path': LAWS.parent}}
+  ).execute()
+  outputs = [out for cell in notebook.cells for out in cell.get('outputs', ())]
+  printed = ''.join(out.get('text', '') for out in outputs)
+  for name in ('decoder', 'encoder_decoder', 'encoder'):
+    assert f'{name}: L = ' in printed
+  registered = json.loads(
+    (LAWS.parent / 'quickstart' / 'predictions.json').read_text()
+  )
+  assert registered['designs'][0]['fit']['text'] in printed
+  assert any('<svg' in str(out.get('data')) for out in outputs)
+  assert any('loss of 32x2' in str(out.get('data')) for out in outputs)
 
 
 @pytest.fixture

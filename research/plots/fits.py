@@ -57,6 +57,7 @@ def _losses(axes: Axes, fit: Fit, along: np.ndarray) -> None:
   tints = style.shades(INK, len(sizes))
   for size, tint in zip(sizes, tints, strict=True):
     mine = points.take(points.params == size)
+    mine = mine.take(np.argsort(mine.tokens))
     axes.plot(mine.flops, mine.loss, 'o', color=tint, ms=4, mew=0)
     if 1 < len(sizes) <= 30 and len(mine) > 1:
       tokens = np.geomspace(mine.tokens.min(), mine.tokens.max(), 40)

@@ -69,9 +69,9 @@ def _parameters(found: Mapping[str, Fit]) -> Table:
   names = list(
     dict.fromkeys(n for fit in found.values() for n in fit.parameters)
   )
-  columns = [('architecture', 'text'), ('cells', '')]
+  columns = [('architecture', 'text'), ('certified', 'text long')]
+  columns += [('cells', ''), ('rms left', '')]
   columns += [(name, '') for name in [*names, 'a', 'b']]
-  columns += [('rms left', ''), ('certified', 'text long')]
   rows = []
   for name, fit in found.items():
     record = fit.to_dict()
@@ -87,10 +87,10 @@ def _parameters(found: Mapping[str, Fit]) -> Table:
       Row(
         (
           style.title(name),
-          str(len(fit.points)),
-          *told,
-          f'{np.sqrt(np.mean(left**2)):.2%}',
           _verdict(record['certificate']),
+          str(len(fit.points)),
+          f'{np.sqrt(np.mean(left**2)):.2%}',
+          *told,
         ),
         flag=not fit.certificate.certified,
       )
@@ -143,7 +143,8 @@ def _frontier(found: Mapping[str, Fit]) -> Table:
             _spread(best['tokens_per_parameter']),
             loss,
             tried,
-          )
+          ),
+          flag=not fit.certificate.certified,
         )
       )
   return Table(
