@@ -4,13 +4,14 @@ import dataclasses
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 import synthetic
 from test_report import Page
 
 from research.scaling import compute
 from research.scaling.laws.chinchilla import Chinchilla
-from research.study import laws, report, scores
+from research.study import findings, laws, report, scores, sections
 
 DESIGN = {
   'architecture': 'decoder',
@@ -167,6 +168,26 @@ def test_compute_is_compared_where_ranges_overlap_and_said_where_not(frame):
   assert 'ranges do not overlap' in text(blocks)
   assert 'more than' in scores.sentences(None, frame, [bound])[0]
   assert scores.compared(frame[frame['architecture'] == 'encoder'], None) == []
+
+
+def test_a_difference_on_the_same_spans_has_the_error_of_a_difference(frame):
+  measured = frame[(frame['task'] == 'yardstick') & (frame['domain'] == 'all')]
+  spans = pd.DataFrame(
+    [
+      {'run': row['run'], 'span': i, 'domain': 'a', 'bytes': 10}
+      | {'bits': 10 * row['value'] + hard}
+      for row in measured.to_dict('records')
+      for i, hard in enumerate((-9.0, 0.0, 9.0))
+    ]
+  )
+  found = scores.errors(frame, spans)
+  assert found['decoder', 'encoder', 1e12] == pytest.approx(0, abs=1e-9)
+  cells = sections.measured(frame)
+  cells = cells[cells['architecture'].isin(list(synthetic.SURFACES))]
+  (said,) = findings.order(cells, 'bits', found)
+  assert '± 0.000 above it' in said
+  (said,) = findings.order(cells, 'bits', scores.errors(frame, None))
+  assert '± 0.042 above it' in said
 
 
 def test_the_page_has_laws_frontier_and_scores(frame):

@@ -48,8 +48,19 @@ def _gain(name: str, line: list[Cell], measure: str) -> str:
   )
 
 
-def order(cells: pd.DataFrame, measure: str) -> list[str]:
-  """Which architecture is best at the largest budget that all of them have."""
+def order(
+  cells: pd.DataFrame,
+  measure: str,
+  errors: Mapping[tuple[str, str, float], float] | None = None,
+) -> list[str]:
+  """Which architecture is best at the largest budget that all of them have.
+
+  Args:
+    cells: The ladder's cells.
+    measure: What `value` is, in words.
+    errors: Of the difference between two architectures at a budget, where it
+      is known better than from each one's own (`scores.errors`).
+  """
   best = _best(cells)
   shared = set.intersection(*map(set, best.values())) if best else set()
   if len(best) < 2 or not shared:
@@ -58,7 +69,8 @@ def order(cells: pd.DataFrame, measure: str) -> list[str]:
   there = sorted((line[top] for line in best.values()), key=_value)
   first = there[0]
   rest = [
-    f'the {style.title(cell["architecture"])} {_apart(first, cell)}'
+    f'the {style.title(cell["architecture"])} '
+    f'{_apart(first, cell, errors or {})}'
     for cell in there[1:]
   ]
   return [
@@ -68,9 +80,10 @@ def order(cells: pd.DataFrame, measure: str) -> list[str]:
   ]
 
 
-def _apart(first: Cell, cell: Cell) -> str:
+def _apart(first: Cell, cell: Cell, errors: Mapping) -> str:
   gap = cell['value'] - first['value']
-  error = math.hypot(cell['stderr'], first['stderr'])
+  pair = first['architecture'], cell['architecture'], cell['budget']
+  error = errors.get(pair, math.hypot(cell['stderr'], first['stderr']))
   if not math.isfinite(error):
     return f'is {gap:.3f} above it'
   close = ' (within two standard errors)' if gap < 2 * error else ''

@@ -179,7 +179,9 @@ def _findings(frame, about, fields) -> list[str]:
   by_domain = frontier.ladder(sections.measured(frame, domain=None))
   return [
     *findings.gains(ladder, sections.YARDSTICK),
-    *findings.order(ladder, sections.YARDSTICK),
+    *findings.order(
+      ladder, sections.YARDSTICK, scores.errors(frame, about.get('spans'))
+    ),
     *(
       s
       for m, t in sections.fitted(frame).items()

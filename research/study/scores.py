@@ -100,6 +100,27 @@ def compared(frame: pd.DataFrame, spans: pd.DataFrame | None) -> list[Times]:
   ]
 
 
+def errors(
+  frame: pd.DataFrame, spans: pd.DataFrame | None
+) -> dict[tuple[str, str, float], float]:
+  """Standard errors of the difference of two architectures at a budget.
+
+  Of their best cells, over the spans that both have read; none where the spans
+  were not kept.
+  """
+  n_bytes = pairs.span_bytes(spans)
+  if n_bytes is None:
+    return {}
+  bests = pairs.best(frame, spans)
+  return {
+    (a, b, one.budget): pairs.difference(one, other, n_bytes)[1]
+    for a, b in permutations(bests, 2)
+    for one in bests[a]
+    for other in bests[b]
+    if one.budget == other.budget
+  }
+
+
 def architectures(found: Sequence[Times]) -> Iterator[Text | Table]:
   """How architectures compare in compute."""
   if not found:
