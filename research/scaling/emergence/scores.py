@@ -176,7 +176,7 @@ def tidy(
   frame = cast(pd.DataFrame, frame[there])
   if frame.empty:
     raise BadInput(f'{name} has no row with a value and a positive {column}')
-  return _unique(frame, name)
+  return _unique(frame.reset_index(drop=True), name)
 
 
 def curves(
