@@ -60,13 +60,15 @@ def test_each_architectures_law_is_its_surfaces(fitted):
     assert fit.certificate.certified
     assert fit.parameters['alpha'] == pytest.approx(alpha, rel=1e-2)
     assert fit.parameters['beta'] == pytest.approx(beta, rel=1e-2)
-  rows = table(laws.laws(fitted), 'Laws').rows
-  assert [row.cells[0] for row in rows] == [
+  told = table(laws.laws(fitted), 'Laws')
+  assert [name for name, _ in told.columns] == [
+    '',
     'decoder',
     'encoder-decoder',
     'encoder',
   ]
-  assert all(row.cells[1] == 'yes' and not row.flag for row in rows)
+  assert told.rows[0].cells == ('certified', 'yes', 'yes', 'yes')
+  assert not any(row.flag for row in told.rows)
 
 
 def test_what_compute_buys_is_the_closed_form(fitted):
@@ -94,8 +96,10 @@ def test_an_uncertified_law_is_flagged_with_its_fault(frame):
   found = laws.fitted(
     decoder.assign(value=decoder['value'] * noise), Chinchilla(), resamples=20
   )
-  (row,) = table(laws.laws(found), 'Laws').rows
-  assert row.flag and row.cells[1].startswith('no: ')
+  verdict, *_ = table(laws.laws(found), 'Laws').rows
+  assert verdict.flag and verdict.cells[1].startswith('no: ')
+  (row,) = table(laws.laws(found), 'What compute buys').rows
+  assert row.flag and row.cells[:3] == ('decoder', 'not certified', '–')
 
 
 def test_one_budget_has_no_law(frame):

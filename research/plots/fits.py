@@ -1,6 +1,7 @@
 """Fits: a fitted law over its points, what it leaves, and its optimum."""
 
 import io
+import textwrap
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -21,6 +22,7 @@ def figure(fits: dict[str, Fit], compute: list[float]) -> Figure:
 
   Loss over compute with the law at each size and its frontier (or isoFLOP
   curves and their minima); what the fit leaves; and N*(C) with its interval.
+  A law that is not certified has no frontier and no N*(C) here.
 
   Args:
     fits: By group.
@@ -38,7 +40,8 @@ def figure(fits: dict[str, Fit], compute: list[float]) -> Figure:
       _left(row[1], fit)
       _optimum(row[2], fit, along)
       label = f'{name}\n' if name else ''
-      row[0].set_title(f'{label}{fit.text}', fontsize=7.5)
+      text = textwrap.fill(fit.text, 60)
+      row[0].set_title(f'{label}{text}', fontsize=7.5)
   return figure
 
 
@@ -64,7 +67,7 @@ def _losses(axes: Axes, fit: Fit, along: np.ndarray) -> None:
       ratio = np.interp(np.log(tokens), np.log(mine.tokens), np.log(mine.flops))
       line = fit.law.loss(fit.theta, at(size, tokens, flops=np.exp(ratio)))
       axes.plot(np.exp(ratio), line[0], color=tint, lw=0.9)
-  best = fit.frontier(along)
+  best = fit.frontier(along) if fit.certificate.certified else None
   if best is not None:
     axes.fill_between(along, best.low, best.high, color=BEST, alpha=0.2, lw=0)
     axes.plot(along, best.value, '--', color=BEST, lw=1.4)
@@ -124,7 +127,7 @@ def _optimum(axes: Axes, fit: Fit, along: np.ndarray) -> None:
   points = fit.points
   axes.plot(points.flops, points.params, 'o', color=style.FAINT, ms=3, mew=0)
   shown = [*points.params]
-  rows = fit.optimum(along)
+  rows = fit.optimum(along) if fit.certificate.certified else []
   if rows:
     best = np.array([row['params']['value'] for row in rows])
     axes.plot(along, best, color=BEST)

@@ -69,40 +69,36 @@ def _parameters(found: Mapping[str, Fit]) -> Table:
   names = list(
     dict.fromkeys(n for fit in found.values() for n in fit.parameters)
   )
-  columns = [('architecture', 'text'), ('certified', 'text long')]
-  columns += [('cells', ''), ('rms left', '')]
-  columns += [(name, '') for name in [*names, 'a', 'b']]
-  rows = []
-  for name, fit in found.items():
-    record = fit.to_dict()
-    told = [
-      _ranged(record['parameters'].get(p), record['interval95'].get(p))
-      for p in names
-    ]
-    told += [_spread(record['derived'].get(e)) for e in ('a', 'b')]
-    left = np.log(
-      fit.points.loss / fit.law.fitted(fit.solution.theta, fit.points)
-    )
-    rows.append(
-      Row(
-        (
-          style.title(name),
-          _verdict(record['certificate']),
-          str(len(fit.points)),
-          f'{np.sqrt(np.mean(left**2)):.2%}',
-          *told,
-        ),
-        flag=not fit.certificate.certified,
-      )
-    )
+  heads = ['certified', 'cells', 'rms left', *names, 'a', 'b']
+  told = [_column(fit, names) for fit in found.values()]
   return Table(
-    columns,
-    rows,
+    [('', 'text'), *((style.title(name), 'text long') for name in found)],
+    [
+      Row((head, *row), flag=any(text.startswith('no: ') for text in row))
+      for head, row in zip(heads, zip(*told, strict=True), strict=True)
+    ],
     caption='Laws',
     note='N* ∝ C^a and D* ∝ C^b by model FLOPs. N counts all parameters. '
     'Certified: many starts agree on one minimum, where the gradient is nil, '
     'and no parameter stands at a bound.',
   )
+
+
+def _column(fit: Fit, names: Sequence[str]) -> list[str]:
+  """What the table says of one law, from its verdict to its exponents."""
+  record = fit.to_dict()
+  fitted = fit.law.fitted(fit.solution.theta, fit.points)
+  left = np.log(fit.points.loss / fitted)
+  return [
+    _verdict(record['certificate']),
+    str(len(fit.points)),
+    f'{np.sqrt(np.mean(left**2)):.2%}',
+    *(
+      _ranged(record['parameters'].get(p), record['interval95'].get(p))
+      for p in names
+    ),
+    *(_spread(record['derived'].get(e)) for e in ('a', 'b')),
+  ]
 
 
 def _verdict(certificate: Facts) -> str:
@@ -112,7 +108,7 @@ def _verdict(certificate: Facts) -> str:
 
 
 def _frontier(found: Mapping[str, Fit]) -> Table:
-  """The compute-optimal frontier at each budget and twice beyond."""
+  """The compute-optimal frontier of what is certified, and a step beyond."""
   columns = [
     ('architecture', 'text'),
     ('compute, FLOPs', ''),
@@ -124,6 +120,9 @@ def _frontier(found: Mapping[str, Fit]) -> Table:
   ]
   rows = []
   for name, fit in found.items():
+    if not fit.certificate.certified:
+      rows.append(Row((style.title(name), 'not certified', *['–'] * 5), True))
+      continue
     budgets = list(np.unique(fit.points.budget[np.isfinite(fit.points.budget)]))
     asked = [*budgets, 4 * budgets[-1]]
     losses = fit.frontier(asked)
@@ -143,8 +142,7 @@ def _frontier(found: Mapping[str, Fit]) -> Table:
             _spread(best['tokens_per_parameter']),
             loss,
             tried,
-          ),
-          flag=not fit.certificate.certified,
+          )
         )
       )
   return Table(
