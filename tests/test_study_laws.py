@@ -71,6 +71,17 @@ def test_each_architectures_law_is_its_surfaces(fitted):
   assert not any(row.flag for row in told.rows)
 
 
+def test_cells_that_are_not_to_be_fitted_do_not_bend_a_law(frame, fitted):
+  small = frame['budget'] == frame['budget'].min()
+  bent = frame.assign(
+    value=frame['value'] * (1 + 0.3 * small), fitted=(~small).astype(object)
+  )
+  found = laws.fitted(bent, Chinchilla(), resamples=0)['decoder']
+  assert found.certificate.certified
+  truth = fitted['decoder'].parameters
+  assert found.parameters == pytest.approx(truth, rel=1e-2)
+
+
 def test_what_compute_buys_is_the_closed_form(fitted):
   rows = table(laws.laws(fitted), 'What compute buys').rows
   found = {(row.cells[0], row.cells[1]): row.cells for row in rows}

@@ -167,7 +167,7 @@ def from_study(
   Seeds are averaged; `stderr` is their spread (`frontier.over_seeds`). The
   evaluation's own error is not in it: all cells read the same text, so it
   moves them together. Of cells that differ in a swept field the best stands
-  for its size and budget.
+  for its size and budget. Rows whose column `fitted` is false are left out.
 
   Args:
     frame: A results table.
@@ -175,6 +175,8 @@ def from_study(
     metric: And of this metric, which becomes the loss.
     domain: And of this domain.
   """
+  if 'fitted' in frame:
+    frame = frontier.where(frame, ~frame['fitted'].eq(False))
   rows = frontier.final(frontier.ladder(frame), task, metric, domain)
   cells = frontier.best_by(
     frontier.over_seeds(rows), 'architecture', 'budget', 'params'

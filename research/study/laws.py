@@ -48,9 +48,11 @@ def laws(found: Mapping[str, Fit]) -> Iterator[Text | Picture | Table]:
   law = next(iter(found.values())).law
   yield Text(
     f'{type(law).__name__}’s law, fitted to each architecture’s {MEASURE} by '
-    'all of its budgets. Losses of different objectives do not compare, nor do '
-    'their floors. Intervals hold 95 % of bootstrap refits; seeds, where cells '
-    'are repeated, are in them, the choice of validation text is not.'
+    'the budgets of its ladder (cells that the study marks as not fitted, for '
+    'being far from where the ladder was tuned, are left out). Losses of '
+    'different objectives do not compare, nor do their floors. Intervals hold '
+    '95 % of bootstrap refits; seeds, where cells are repeated, are in them, '
+    'the choice of validation text is not.'
   )
   budgets = sorted({b for fit in found.values() for b in fit.points.flops})
   yield picture(

@@ -52,7 +52,7 @@ def provenance(
   """Where the rows come from; what should be one and is several is flagged."""
   known = {str(k): [v] for k, v in facts.items()}
   for name in frame.columns:
-    if name not in (*frontier.COLUMNS, *fields, 'rule'):
+    if name not in (*frontier.COLUMNS, *fields, 'fitted', 'rule'):
       values = frame[name].dropna().to_list()
       known[str(name)] = list({plain(v): v for v in values}.values())
   rows = []

@@ -29,6 +29,8 @@ class IsoFlop:
       first seed alone. None: all of them.
     predicted: Whether the cells of the largest budget wait until what the
       smaller ones say of them is registered (`study/predictions.py`).
+    fitted: Whether laws are fitted to its cells, too, and not only drawn
+      beside them: cells far from where the ladder was tuned bend a law.
   """
 
   train: TrainConfig
@@ -38,6 +40,7 @@ class IsoFlop:
   seeds: tuple[int, ...] = (0,)
   repeated: tuple[float, ...] | None = None
   predicted: bool = False
+  fitted: bool = True
 
   def __post_init__(self):
     for name in ('dials', 'budgets', 'seeds'):
@@ -61,9 +64,9 @@ class IsoFlop:
       for budget in self.budgets:
         once = self.repeated is not None and budget not in self.repeated
         for seed in self.seeds[:1] if once else self.seeds:
+          labels = {'size': size_label(model), 'budget': budget, 'seed': seed}
           yield Cell(
-            self._train(model, budget, seed),
-            {'size': size_label(model), 'budget': budget, 'seed': seed},
+            self._train(model, budget, seed), {**labels, 'fitted': self.fitted}
           )
 
   def waits(self, cell: Cell) -> bool:
