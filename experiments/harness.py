@@ -56,9 +56,12 @@ def main() -> None:
     limit=_LIMIT.value,
     seed=_SEED.value,
   )
-  rows = [{**loaded.about, **provenance.provenance(), **row} for row in rows]
-  name = '-'.join(['harness', *sorted({row['prompt_hash'] for row in rows})])
-  path = epath.Path(_WORKDIR.value) / 'evaluations' / f'{name[:80]}.jsonl'
+  asked = {'seed_of_tasks': _SEED.value, **provenance.provenance()}
+  rows = [{**loaded.about, **asked, **row} for row in rows]
+  hashes = sorted({row['prompt_hash'] for row in rows})
+  when = [f'step{loaded.about["step"]}', f'seed{_SEED.value}']
+  name = '-'.join(['harness', *when, *hashes])[:80]
+  path = epath.Path(_WORKDIR.value) / 'evaluations' / f'{name}.jsonl'
   store.write_rows(path, rows)
   print(listing.measures(rows))
   print(f'rows: {path}')

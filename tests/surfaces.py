@@ -6,6 +6,11 @@ from research.scaling import points
 
 SURFACES = {
   'hoffmann': (1.69, 406.4, 410.7, 0.34, 0.28),
+  'muennighoff': (
+    *np.exp([0.6254804, 6.255414, 7.3049974]).tolist(),
+    0.3526596,
+    0.3526596,
+  ),
   'besiroglu': (1.8172, 482.01, 2085.43, 0.3478, 0.3658),
   'flat in parameters': (0.5, 2, 5e3, 0.1, 0.6),
   'flat in tokens': (2, 1e4, 50, 0.5, 0.15),
