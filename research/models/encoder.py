@@ -6,6 +6,7 @@ from flax import nnx
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
+from jaxtyping import Array, Float
 
 from research.models.attention import visible
 from research.models.config import ModelConfig
@@ -37,20 +38,34 @@ class Encoder(nnx.Module):
       key: For dropout; None: no dropout.
       attention_weights: Whether to return `{'encoder': [l, b, n, t, t]}`, too.
     """
-    tokens, segments, positions = (
-      jnp.asarray(batch[name]) for name in ('tokens', 'segments', 'positions')
-    )
-    types = batch.get('token_types')
-    types = None if types is None else jnp.asarray(types)
-    x = self.embedding(tokens, types)
-    x, weights = self.stack(
-      x,
-      visible(segments, segments),
-      positions,
-      key=key,
-      attention_weights=attention_weights,
+    x, weights = self.hidden(
+      batch, key=key, attention_weights=attention_weights
     )
     logits = self.head(x, self.embedding.table[...])
     if attention_weights:
       return logits, {'encoder': weights['self']}
     return logits
+
+  def hidden(
+    self,
+    batch: Mapping[str, ArrayLike],
+    *,
+    key: jax.Array | None = None,
+    attention_weights: bool = False,
+  ) -> tuple[Float[Array, 'b t d'], dict[str, Float[Array, 'l b n t t']]]:
+    """What the head reads: the stream after the last norm, with no head on it.
+
+    Takes what `__call__` takes; returns attention weights if asked for, too.
+    """
+    tokens, segments, positions = (
+      jnp.asarray(batch[name]) for name in ('tokens', 'segments', 'positions')
+    )
+    types = batch.get('token_types')
+    types = None if types is None else jnp.asarray(types)
+    return self.stack(
+      self.embedding(tokens, types),
+      visible(segments, segments),
+      positions,
+      key=key,
+      attention_weights=attention_weights,
+    )
