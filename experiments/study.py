@@ -1,4 +1,4 @@
-"""Runs a study: plans its cells, trains and evaluates them, reports.
+"""Runs a study: plans its cells, trains (or reads) and evaluates them, reports.
 
     python -m experiments.study --config=configs.quickstart:study \
         --workdir=runs/quick [--mode=run|plan|status|report]
@@ -41,16 +41,15 @@ def main(study: StudyConfig) -> None:
   if _MODE.value == 'run':
     print(listing.plan(study), flush=True)
     train(study, workdir)
-  print(listing.results(store.frame(workdir)))
-  print(f'report: {report.make(study, workdir)}')
-  failed = [
-    (cell.name, state.reason)
-    for cell in cells(study)
-    if (state := store.status(cell.folder(workdir))).state == 'failed'
-  ]
-  for name, reason in failed:
-    print(f'failed: {name}: {reason}')
-  if failed:
+  table = store.frame(workdir)
+  print(listing.results(table))
+  if not table.empty:
+    print(f'report: {report.make(study, workdir)}')
+  states = [(c.name, store.status(c.folder(workdir))) for c in cells(study)]
+  for name, (state, reason) in states:
+    if state in ('skipped', 'failed'):
+      print(f'{state}: {name}: {reason}')
+  if any(status.state == 'failed' for _, status in states):
     sys.exit(1)
 
 
@@ -83,7 +82,10 @@ def train(study: StudyConfig, workdir: store.Path) -> None:
     finished = f'{sum(share == 1 for share in shares)}/{len(planned)} cells'
     bar.set_postfix_str(finished)
     if bar.disable and event.state == 'done':
-      print(f'done: {planned[event.cell].name}: {finished}', flush=True)
+      cell = planned[event.cell]
+      # A cell that was skipped ended without an error, too.
+      state = store.status(cell.folder(workdir)).state
+      print(f'{state}: {cell.name}: {finished}', flush=True)
 
   with bar:
     runner.run(study, workdir, listen)

@@ -80,7 +80,7 @@ def write(
       name: (shape, found.dtype(name))
       for name, shape in checkpoint.shapes(found.config).items()
     }
-    arrays = _hashed(found.parameters(), digest)
+    arrays = hashed(found.parameters(), digest)
     tensors.write(draft / tensors.SINGLE, shapes, arrays)
     tokenizer, said = _tokenizer(found, draft)
     told = {
@@ -88,7 +88,7 @@ def write(
       'tokenizer': None if tokenizer is None else config.to_dict(tokenizer),
       'source': source,
       'hash': digest.hexdigest(),
-      'step': _step(source),
+      'step': step(source),
     }
     write_whole(draft / MODEL, json.dumps(told, indent=1) + '\n')
     if folder.exists():
@@ -123,9 +123,10 @@ def read(folder: pathlib.Path) -> Imported:
   )
 
 
-def _hashed(
+def hashed(
   parameters: Iterator[tuple[str, np.ndarray]], digest: Any
 ) -> Iterator[np.ndarray]:
+  """The parameters without their names, as `digest` has heard them."""
   for name, x in parameters:
     x = np.ascontiguousarray(x)
     digest.update(f'{name} {x.dtype} {x.shape}'.encode())
@@ -133,7 +134,7 @@ def _hashed(
     yield x
 
 
-def _step(source: str) -> int | None:
+def step(source: str) -> int | None:
   """Training steps, by the last `step1000` in a source's name."""
   found = re.findall(r'step[-_]?(\d+)', source)
   return int(found[-1]) if found else None
@@ -148,17 +149,27 @@ def _tokenizer(
   write_whole(draft / TOKENIZER, found.tokenizer)
   spec = named(found, draft / TOKENIZER)
   try:
-    loaded: Tokenizer = spec.load(found.tokenizer)
+    fits(spec, found)
   except BadInput as error:
     return None, f'{error}; bits per byte cannot be measured'
-  if loaded.vocab_size > found.config.vocab_size:
-    return None, (
-      f'{TOKENIZER} has {loaded.vocab_size} ids, the model'
-      f' {found.config.vocab_size}: it is not its tokenizer'
-    )
   return dataclasses.replace(
     spec, path=TOKENIZER
   ), 'its tokenizer loses nothing'
+
+
+def fits(spec: TokenizerFile, found: Checkpoint) -> None:
+  """Refuses a tokenizer that loses text, or is not the model's.
+
+  Raises:
+    BadInput: Saying so.
+  """
+  assert found.tokenizer is not None
+  loaded: Tokenizer = spec.load(found.tokenizer)
+  if loaded.vocab_size > found.config.vocab_size:
+    raise BadInput(
+      f'{TOKENIZER} has {loaded.vocab_size} ids, the model'
+      f' {found.config.vocab_size}: it is not its tokenizer'
+    )
 
 
 def named(found: Checkpoint, path: pathlib.Path) -> TokenizerFile:

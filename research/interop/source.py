@@ -22,14 +22,22 @@ def read(name: str) -> Checkpoint:
     BadInput: There is none, it is no checkpoint we know, or the hub cannot be
       reached.
   """
+  path = find(name)
+  return checkpoint.read(path) if path.is_dir() else gguf_file.read(path)
+
+
+def find(name: str) -> pathlib.Path:
+  """Where the checkpoint called `name` lies; one of the hub is downloaded.
+
+  Raises:
+    BadInput: There is none, or the hub cannot be reached.
+  """
   path = pathlib.Path(name).expanduser()
-  if path.is_file() and path.suffix == '.gguf':
-    return gguf_file.read(path)
-  if path.is_dir():
-    return checkpoint.read(path)
+  if path.is_dir() or (path.is_file() and path.suffix == '.gguf'):
+    return path
   if path.suffix == '.gguf' or not _ID.fullmatch(name):
     raise BadInput(f'source={name}: there is no such folder or GGUF file')
-  return checkpoint.read(fetch(name))
+  return fetch(name)
 
 
 def fetch(name: str) -> pathlib.Path:

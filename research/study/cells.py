@@ -1,4 +1,4 @@
-"""A cell: one model to train and evaluate, and the running of it."""
+"""A cell: one model to train or read, and to evaluate; the running of it."""
 
 from collections.abc import Callable, Mapping
 import dataclasses
@@ -11,8 +11,9 @@ from research.config import BadInput
 from research.data import order, pipeline
 from research.data.pipeline import DataConfig, Dataset
 from research.models import ngram
-from research.study import evaluation, store
+from research.study import evaluation, published, store
 from research.study.evaluation import Evaluation, Measured, Row, evaluate
+from research.study.published import Published
 from research.train import loop
 from research.train.config import TrainConfig
 from research.train.peak import peak
@@ -46,7 +47,7 @@ class Cell(NamedTuple):
       `budget`, `seed`, swept fields).
   """
 
-  config: TrainConfig | NGram
+  config: TrainConfig | NGram | Published
   labels: Mapping[str, Any]
 
   @property
@@ -59,6 +60,8 @@ class Cell(NamedTuple):
   def name(self) -> str:
     """The name of the cell's folder: readable, and unique by fingerprint."""
     size = f'-{self.labels["size"]}' if 'size' in self.labels else ''
+    if isinstance(self.config, Published):
+      size += f'-step{self.config.step}'
     return f'{self.architecture}{size}-{config.fingerprint(self.config)}'
 
   @property
@@ -73,12 +76,14 @@ class Cell(NamedTuple):
     """Corpus tokens that training consumes."""
     if isinstance(self.config, NGram):
       return self.config.n_tokens
+    if isinstance(self.config, Published):
+      return self.config.tokens
     return self.config.n_steps * self.config.tokens_per_step
 
   @property
   def flops(self) -> int:
-    """Model FLOPs that training spends."""
-    if isinstance(self.config, NGram):
+    """Model FLOPs that training spends, here."""
+    if isinstance(self.config, NGram | Published):
       return 0
     return self.config.n_steps * self.config.flops_per_step
 
@@ -91,8 +96,11 @@ def check(cell: Cell, how: Evaluation) -> None:
   """Refuses a cell that cannot be trained or evaluated here; writes nothing.
 
   Raises:
-    BadInput: Its data, devices or lengths do not fit.
+    BadInput: Its data, devices or lengths do not fit. Of a published model,
+      nothing is known before it is read.
   """
+  if isinstance(cell.config, Published):
+    return
   dataset, model = _dataset(cell.config.data), None
   try:
     if not isinstance(cell.config, NGram):
@@ -119,6 +127,9 @@ class Work(NamedTuple):
     store.begin(run)
     try:
       rows, spans = self._rows(cell, run, report)
+    except published.Skipped as skipped:
+      store.skip(run, str(skipped))
+      return
     except Exception as error:
       store.fail(run, ' '.join(f'{type(error).__name__}: {error}'.split()))
       raise
@@ -128,10 +139,15 @@ class Work(NamedTuple):
   def _rows(
     self, cell: Cell, run: store.Path, report: Callable[[float], None]
   ) -> Measured:
-    dataset = _dataset(cell.config.data)
-    if isinstance(cell.config, NGram):
+    data = cell.config.data
+    if isinstance(cell.config, Published):
+      model, data, facts = published.read(cell.config, run, self.evaluation)
+      dataset, costs = _dataset(data), []
+    elif isinstance(cell.config, NGram):
+      dataset = _dataset(data)
       model, facts, costs = _count(cell.config, dataset)
     else:
+      dataset = _dataset(data)
       model, facts, costs = _train(cell.config, dataset, run, report)
     common = {
       'run': cell.name,
@@ -142,17 +158,29 @@ class Work(NamedTuple):
       'tokenizer_hash': dataset.tokenizer.hash,
       'data_hash': dataset.hash,
       'mask_documents': dataset.mask_documents,
-      'skill_share': cell.config.data.skill_share,
+      'skill_share': data.skill_share,
       'flop_convention': 'model',
       **provenance.provenance(),
     }
     found = evaluate(
       model, dataset, self.evaluation, store.answers(run, facts.get('step'))
     )
+    if isinstance(cell.config, Published):
+      # Its spans are others than ours are: they never stand beside ours.
+      found = Measured(_of_own_tokens(found.rows), [])
     return Measured(
       [{**common, **row} for row in [*costs, *found.rows]],
       [{'run': cell.name, **row} for row in found.spans],
     )
+
+
+def _of_own_tokens(rows: list[Row]) -> list[Row]:
+  """Rows whose rule says whose tokens the spans of the yardstick are."""
+  said = '; tokens are its own tokenizer’s, so its spans are other bytes'
+  return [
+    {**row, 'rule': row['rule'] + said} if row['task'] == 'yardstick' else row
+    for row in rows
+  ]
 
 
 def _train(

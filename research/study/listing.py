@@ -5,14 +5,18 @@ from typing import Any
 
 import pandas as pd
 
-from research.study import store
+from research.study import published, store
 from research.study.cells import Cell
 from research.study.plan import StudyConfig, cells, groups
+from research.study.published import GIB, Published
 
 
 def plan(study: StudyConfig) -> str:
   """Cells with parameters, tokens, FLOPs and estimated time, and the sums."""
-  planned = cells(study)
+  planned = [c for c in cells(study) if not isinstance(c.config, Published)]
+  read = _suite(study)
+  if not planned:
+    return f'{study.title}\n{read}'
   rows = [
     (
       cell.name,
@@ -32,7 +36,35 @@ def plan(study: StudyConfig) -> str:
     f' {study.seconds_per_shape:.0f} s of compilation and evaluation a shape'
   )
   heads = ('cell', 'parameters', 'tokens', 'FLOPs', 'training')
-  return f'{study.title}\n{_table(heads, rows)}\n{total}'
+  trained = f'{study.title}\n{_table(heads, rows)}\n{total}'
+  return f'{trained}\n{read}' if read else trained
+
+
+def _suite(study: StudyConfig) -> str:
+  """Published models with the memory each takes; nothing if there are none."""
+  rows, skipped = [], 0
+  for cell in cells(study):
+    if not isinstance(cell.config, Published):
+      continue
+    needed = published.memory(cell.config, study.evaluation)
+    there = published.held(cell.config)
+    fits = needed <= there
+    skipped += not fits
+    rows.append(
+      (
+        cell.name,
+        _count(cell.params),
+        _count(cell.tokens),
+        f'{cell.config.flops:.2e}',
+        f'{needed / GIB:.3g} GiB',
+        f'{there / GIB:.3g} GiB' + ('' if fits else ': skipped'),
+      )
+    )
+  if not rows:
+    return ''
+  heads = ('cell', 'parameters', 'tokens', 'FLOPs', 'needs', 'there are')
+  total = f'{len(rows)} published checkpoints, {skipped} too large'
+  return f'{_table(heads, rows)}\n{total}'
 
 
 def status(planned: Sequence[Cell], workdir: store.Path) -> str:

@@ -6,11 +6,14 @@ from typing import Any
 
 from research import config
 from research.config import BadInput
+from research.data.pipeline import DataConfig
+from research.models.config import ModelConfig
 from research.scaling.ladder import Ladder
 from research.scaling.laws.chinchilla import Chinchilla
 from research.study.cells import Cell, NGram
 from research.study.evaluation import Evaluation
 from research.study.executors import InProcess, Pool
+from research.study.published import Published
 from research.train.config import TrainConfig
 
 
@@ -135,13 +138,67 @@ class Grid:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Size:
+  """One size of a published suite: what it is called, and what it must be."""
+
+  name: str
+  model: ModelConfig
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Suite:
+  """Published checkpoints: every size at every step, read and not trained.
+
+  Attributes:
+    source: Where one is, with `{size}` and `{step}` in it: a folder or
+      ORG/NAME@REVISION on the hub.
+    sizes: Their names and parts.
+    steps: Training steps.
+    tokens_per_step: Tokens of a step.
+    data: What all are evaluated on, each by its own tokenizer.
+    memory: Most GiB one may take, or it is skipped; None: all there are.
+  """
+
+  source: str
+  sizes: tuple[Size, ...]
+  steps: tuple[int, ...]
+  tokens_per_step: int
+  data: DataConfig = DataConfig()
+  memory: float | None = dataclasses.field(
+    default=None, metadata={'fingerprint': False}
+  )
+
+  def __post_init__(self):
+    for name, values in (('size', self.sizes), ('step', self.steps)):
+      if not values:
+        raise BadInput(f'{name}s is empty; name at least one')
+      if f'{{{name}}}' not in self.source:
+        raise BadInput(f'source={self.source} must have {{{name}}} in it')
+
+  def cells(self) -> Iterator[Cell]:
+    """One cell a size and step."""
+    for size in self.sizes:
+      for step in self.steps:
+        source = self.source.replace('{size}', size.name)
+        made = Published(
+          source=source.replace('{step}', str(step)),
+          model=size.model,
+          step=step,
+          tokens_per_step=self.tokens_per_step,
+          data=self.data,
+          memory=self.memory,
+        )
+        yield Cell(made, {'size': size.name, 'budget': None, 'seed': None})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class StudyConfig:
   """A question, the cells that answer it, and how they are run.
 
   Attributes:
     title: The report's heading.
     question: What the study asks, in a sentence.
-    designs: What is trained.
+    designs: What is trained, or read.
     evaluation: How each cell is evaluated.
     law: What is fitted to each architecture; no part of the fingerprint.
     executor: How cells are run; no part of the fingerprint.
@@ -152,7 +209,7 @@ class StudyConfig:
 
   title: str
   question: str
-  designs: tuple[IsoFlop | Grid | NGram, ...]
+  designs: tuple[IsoFlop | Grid | NGram | Suite, ...]
   evaluation: Evaluation = Evaluation()
   law: Chinchilla = dataclasses.field(
     default=Chinchilla(), metadata={'fingerprint': False}
@@ -208,6 +265,8 @@ def groups(planned: list[Cell]) -> list[list[tuple[int, Cell]]]:
 def _shape(cell: Cell):
   if isinstance(cell.config, NGram):
     return cell.config
+  if isinstance(cell.config, Published):
+    return cell.config.model
   c = cell.config
   return c.model, c.batch_size, c.optimizer, c.schedule, c.objectives
 

@@ -6,11 +6,12 @@ import json
 from research import config
 from research.config import BadInput
 from research.files import write_whole
-from research.study import predictions, store
+from research.study import identity, predictions, store
 from research.study.cells import Cell, Work
 from research.study.cells import check as check_cell
 from research.study.executors import Event
 from research.study.plan import StudyConfig, cells, groups, waiting
+from research.study.published import Published
 
 STUDY = 'study.json'
 
@@ -64,7 +65,8 @@ def run(
   Text is tokenised and every cell checked first. Cells that wait for a
   prediction of them are run when the others are done and it is registered. The
   table in `workdir` is rewritten from the runs at the end, also when the study
-  is interrupted.
+  is interrupted; published checkpoints whose identity is in doubt have failed
+  then (`study/identity.py`).
 
   Raises:
     BadInput: A cell does not fit its data, its evaluation or the devices, or
@@ -87,8 +89,22 @@ def run(
       predictions.register(study, workdir)
       study.executor.run(_todo(planned, held, workdir), work, listen)
   finally:
+    _refuse(planned, workdir)
     collect(planned, workdir)
   return planned
+
+
+def _refuse(planned: list[Cell], workdir: store.Path) -> None:
+  """Takes back rows of published models that are not what they are called."""
+  chains: dict[str, dict[int, store.Path]] = {}
+  for cell in planned:
+    if isinstance(cell.config, Published) and _done(cell, workdir):
+      chain = chains.setdefault(cell.labels['size'], {})
+      chain[cell.config.step] = cell.folder(workdir)
+  for runs in chains.values():
+    weights = {step: identity.read(run) for step, run in runs.items()}
+    for step, reason in identity.doubts(weights).items():
+      store.refuse(runs[step], reason)
 
 
 def _todo(

@@ -6,6 +6,7 @@ STUDY/runs/NAME/results.jsonl   its rows; there once the cell is done
 STUDY/runs/NAME/spans.jsonl     bits of each span of the yardstick
 STUDY/runs/NAME/answers/     what it answered, item by item, packed
 STUDY/runs/NAME/failure.json    why the cell failed, if it did
+STUDY/runs/NAME/skipped.json    why it was skipped, if it was
 STUDY/results.jsonl         all rows, in the order of the plan
 STUDY/spans.jsonl           likewise
 """
@@ -24,6 +25,7 @@ from research.files import Path, write_whole
 RESULTS = 'results.jsonl'
 SPANS = 'spans.jsonl'
 FAILURE = 'failure.json'
+SKIPPED = 'skipped.json'
 RUNNING = 'running.json'
 
 
@@ -31,8 +33,8 @@ class Status(NamedTuple):
   """What is known of a cell from its folder.
 
   Attributes:
-    state: `done`, `running`, `failed`, `interrupted` or `waiting`.
-    reason: Why it failed; empty otherwise.
+    state: `done`, `running`, `failed`, `skipped`, `interrupted` or `waiting`.
+    reason: Why it failed or was skipped; empty otherwise.
   """
 
   state: str
@@ -85,8 +87,9 @@ def status(run: Path) -> Status:
   """The state of the cell whose folder is `run`."""
   if (run / RESULTS).exists():
     return Status('done')
-  if (run / FAILURE).exists():
-    return Status('failed', json.loads((run / FAILURE).read_text())['reason'])
+  for state, name in (('failed', FAILURE), ('skipped', SKIPPED)):
+    if (run / name).exists():
+      return Status(state, json.loads((run / name).read_text())['reason'])
   if (run / RUNNING).exists():
     process = json.loads((run / RUNNING).read_text())['process']
     return Status('running' if _alive(process) else 'interrupted')
@@ -96,13 +99,26 @@ def status(run: Path) -> Status:
 def begin(run: Path) -> None:
   """Marks the cell as running in this process, forgetting an old failure."""
   write_whole(run / RUNNING, json.dumps({'process': os.getpid()}))
-  (run / FAILURE).unlink(missing_ok=True)
+  for name in (FAILURE, SKIPPED):
+    (run / name).unlink(missing_ok=True)
 
 
 def fail(run: Path, reason: str) -> None:
   """Marks the cell as failed."""
   write_whole(run / FAILURE, json.dumps({'reason': reason}))
   (run / RUNNING).unlink(missing_ok=True)
+
+
+def skip(run: Path, reason: str) -> None:
+  """Marks the cell as skipped: it cannot be had here."""
+  write_whole(run / SKIPPED, json.dumps({'reason': reason}))
+  (run / RUNNING).unlink(missing_ok=True)
+
+
+def refuse(run: Path, reason: str) -> None:
+  """Takes a done cell's rows back, and marks it as failed."""
+  fail(run, reason)
+  (run / RESULTS).unlink()
 
 
 def finish(run: Path, rows: Iterable[Mapping[str, Any]]) -> None:

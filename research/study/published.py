@@ -1,0 +1,185 @@
+"""A published checkpoint as a cell: found, held to what it should be, read."""
+
+from collections.abc import Iterator
+import dataclasses
+import hashlib
+import math
+import os
+import pathlib
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from research.config import BadInput
+from research.data.pipeline import DataConfig
+from research.data.tokenizers import TokenizerFile
+from research.files import write_whole
+from research.interop import checkpoint, imported, source
+from research.models.config import ModelConfig
+from research.study import identity, store
+from research.study.evaluation import Evaluation
+
+GIB = 2**30
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Published:
+  """A model that others trained, at one step: it is read, not trained.
+
+  Attributes:
+    source: A folder, a GGUF file, or ORG/NAME@REVISION on the hub.
+    model: What it has to be; a source that holds another model is refused.
+    step: Training steps it has had.
+    tokens_per_step: Tokens of a step.
+    data: What it is evaluated on; the tokenizer is its own.
+    memory: Most GiB that it may take; None: all that there is.
+  """
+
+  source: str
+  model: ModelConfig
+  step: int
+  tokens_per_step: int
+  data: DataConfig = DataConfig()
+  memory: float | None = dataclasses.field(
+    default=None, metadata={'fingerprint': False}
+  )
+
+  def __post_init__(self):
+    for name in ('step', 'tokens_per_step'):
+      if (value := getattr(self, name)) < 1:
+        raise BadInput(f'{name}={value} must be at least 1')
+    told = imported.step(self.source)
+    if told not in (None, self.step):
+      raise BadInput(
+        f'source={self.source} is of step {told}, not of step={self.step}'
+      )
+
+  @property
+  def tokens(self) -> int:
+    """Tokens that its training has consumed."""
+    return self.step * self.tokens_per_step
+
+  @property
+  def flops(self) -> int:
+    """Model FLOPs that its training has spent, in rows as long as it reads."""
+    length = self.model.seq_len
+    return self.model.train_flops(length) * self.tokens // length
+
+
+class Skipped(Exception):
+  """A checkpoint is not here, or does not fit; the rest go on."""
+
+
+class Read(NamedTuple):
+  """A published model that was read.
+
+  Attributes:
+    model: Its network.
+    data: What it is evaluated on, by its own tokenizer.
+    facts: Columns of its rows.
+  """
+
+  model: Any
+  data: DataConfig
+  facts: dict[str, Any]
+
+
+def memory(cfg: Published, how: Evaluation) -> int:
+  """Bytes that evaluating it takes, an estimate from sizes alone.
+
+  Parameters in float32, and the larger of what reading and scoring hold
+  besides: the largest stacked parameter in 16 bits; logits and attention scores
+  of a batch, twice.
+  """
+  model, t = cfg.model, how.window or cfg.model.seq_len
+  largest = max(map(math.prod, checkpoint.shapes(model).values()))
+  scores = how.batch_size * t * (model.vocab_size + model.n_heads * t)
+  return 4 * model.n_params + max(2 * largest, 2 * 4 * scores)
+
+
+def held(cfg: Published) -> int:
+  """Bytes it may take: as stated, or of the accelerator, or of the machine."""
+  if cfg.memory is not None:
+    return round(cfg.memory * GIB)
+  told = jax.devices()[0].memory_stats() or {}
+  if 'bytes_limit' in told:
+    return told['bytes_limit']
+  return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+
+
+def read(cfg: Published, run: store.Path, how: Evaluation) -> Read:
+  """The model, read from its source; what tells it from others stays in `run`.
+
+  Raises:
+    Skipped: It does not fit, or is neither here nor to be had.
+    BadInput: It is damaged, not the model it should be, or has no tokenizer
+      that loses nothing.
+  """
+  needed, there = memory(cfg, how), held(cfg)
+  if needed > there:
+    raise Skipped(
+      f'needs {needed / GIB:.3g} GiB of memory, and {there / GIB:.3g} GiB are'
+      ' there'
+    )
+  try:
+    path = source.find(cfg.source)
+  except BadInput as error:
+    raise Skipped(str(error)) from None
+  found = source.read(str(path))
+  _same(cfg, found.config)
+  tokenizer = _tokenizer(cfg, found, run)
+  digest, seen = hashlib.blake2b(digest_size=8), identity.Sample()
+  arrays = imported.hashed(_seen(found.parameters(), seen), digest)
+  names = checkpoint.shapes(found.config)
+  model = checkpoint.assemble(found.config, zip(names, arrays, strict=True))
+  identity.keep(run, digest.hexdigest(), seen)
+  facts = {
+    'params': cfg.model.n_params,
+    'params_non_embedding': cfg.model.n_params_non_embedding,
+    'flops': cfg.flops,
+    'tokens': cfg.tokens,
+    # Pythia, for one, reads its text once.
+    'unique_tokens': cfg.tokens,
+    'epochs': 1.0,
+    'step': cfg.step,
+    'learning_rate': None,
+    'batch_size': cfg.tokens_per_step // cfg.model.seq_len,
+    'source': cfg.source,
+    'weights_hash': digest.hexdigest(),
+  }
+  data = dataclasses.replace(cfg.data, tokenizer=tokenizer)
+  return Read(model, data, facts)
+
+
+def _same(cfg: Published, found: ModelConfig) -> None:
+  for field in dataclasses.fields(ModelConfig):
+    theirs, ours = (getattr(c, field.name) for c in (found, cfg.model))
+    if theirs != ours:
+      raise BadInput(
+        f'source={cfg.source} is another model: its {field.name} is {theirs},'
+        f' not {ours}'
+      )
+
+
+def _tokenizer(
+  cfg: Published, found: checkpoint.Checkpoint, run: store.Path
+) -> TokenizerFile:
+  """Its tokenizer, copied into `run`."""
+  if found.tokenizer is None:
+    raise BadInput(
+      f'source={cfg.source} has no {imported.TOKENIZER}: put one beside its'
+      ' weights'
+    )
+  write_whole(run / imported.TOKENIZER, found.tokenizer)
+  spec = imported.named(found, pathlib.Path(run / imported.TOKENIZER))
+  imported.fits(spec, found)
+  return spec
+
+
+def _seen(
+  parameters: Iterator[tuple[str, np.ndarray]], sample: identity.Sample
+) -> Iterator[tuple[str, np.ndarray]]:
+  for name, x in parameters:
+    sample.take(name, x)
+    yield name, x

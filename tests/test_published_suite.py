@@ -1,0 +1,229 @@
+"""A published suite becomes a results table, and is what it says it is."""
+
+import dataclasses
+import json
+
+from etils import epath
+from flax import nnx
+import jax
+import numpy as np
+import pytest
+import small_corpus
+
+from configs import published as suites
+from research.config import BadInput
+from research.data import pipeline
+from research.data.tokenizers import BPE
+from research.interop import exporting
+from research.interop.families.gpt import GPT_NEOX
+from research.interop.family import Settings
+from research.models import transformer
+from research.study import identity, listing, report, runner, store
+from research.study.evaluation import Evaluation
+from research.study.plan import Size, StudyConfig, Suite, cells
+
+STEPS = (1000, 2000)
+# EleutherAI/pythia, README: all parameters and those beside the embeddings.
+COUNTED = {
+  '70m': (70_426_624, 18_915_328),
+  '160m': (162_322_944, 85_056_000),
+  '410m': (405_334_016, 302_311_424),
+  '1b': (1_011_781_632, 805_736_448),
+  '1.4b': (1_414_647_808, 1_208_602_624),
+  '2.8b': (2_775_208_960, 2_517_652_480),
+  '6.9b': (6_857_302_016, 6_444_163_072),
+  '12b': (11_846_072_320, 11_327_027_200),
+}
+
+
+def neox(width: int):
+  said = {
+    'num_hidden_layers': 2,
+    'hidden_size': width,
+    'num_attention_heads': 2,
+    'intermediate_size': 4 * width,
+    'vocab_size': 300,
+    'max_position_embeddings': 32,
+  }
+  return GPT_NEOX.read(Settings(said), ())
+
+
+def drifted(model, seed: int):
+  """The model after a step of a random walk."""
+  rng = np.random.default_rng(seed)
+  return jax.tree.map(
+    lambda x: x + 0.2 * x.std() * rng.normal(size=x.shape).astype(x.dtype),
+    model,
+  )
+
+
+def suite(folder, data, **changes) -> StudyConfig:
+  fields = {
+    'source': f'{folder}/{{size}}/step{{step}}',
+    'sizes': (
+      Size(name='small', model=neox(16)),
+      Size(name='large', model=neox(32)),
+    ),
+    'steps': STEPS,
+    'tokens_per_step': 2_097_152,
+    'data': data,
+  }
+  return StudyConfig(
+    title='Tiny suite',
+    question='Does a suite become a table?',
+    designs=(Suite(**(fields | changes)),),
+    evaluation=Evaluation(
+      n_tokens=128, n_spans=2, span_length=4, context=16, batch_size=4
+    ),
+  )
+
+
+@pytest.fixture(scope='module')
+def theirs(tmp_path_factory):
+  """Checkpoints of two sizes at two steps, and what they are read on."""
+  here = tmp_path_factory.mktemp('suite')
+  data = small_corpus.config(here, tokenizer=BPE(vocab_size=300, n_sentinels=2))
+  tokenizer = pipeline.tokenizer(data)
+  for name, width in (('small', 16), ('large', 32)):
+    model = transformer.build(neox(width), nnx.Rngs(width))
+    for step in STEPS:
+      exporting.write(here / name / f'step{step}', model, tokenizer)
+      model = drifted(model, step)
+  return here, data
+
+
+def run(study, workdir):
+  """The states and reasons by size and step, and the table."""
+  workdir = epath.Path(workdir)
+  events = []
+  planned = runner.run(study, workdir, events.append)
+  assert {event.state for event in events} <= {'running', 'done', 'failed'}
+  states = {
+    (cell.labels['size'], cell.config.step): store.status(cell.folder(workdir))
+    for cell in planned
+  }
+  return states, store.frame(workdir)
+
+
+@pytest.mark.parametrize('name', COUNTED)
+def test_pythia_has_the_parameters_that_its_authors_count(name):
+  model = suites.size(name)
+  assert (model.n_params, model.n_params_non_embedding) == COUNTED[name]
+
+
+def test_pythias_last_step_has_read_what_its_authors_say():
+  last = cells(suites.pythia())[-1]
+  assert last.tokens == 299_892_736_000
+  flops = last.config.flops  # six a parameter and token, and attention
+  assert 1 < flops / (6 * 11_327_027_200 * last.tokens) < 1.15
+
+
+def test_a_suite_on_disk_becomes_rows_a_plan_and_a_report(theirs, tmp_path):
+  study = suite(*theirs)
+  states, table = run(study, tmp_path)
+  assert {s.state for s in states.values()} == {'done'}
+  for (size, step), rows in table.groupby(['size', 'step']):
+    model = neox({'small': 16, 'large': 32}[str(size)])
+    assert set(rows['params']) == {model.n_params}
+    assert set(rows['tokens']) == {step * 2_097_152}
+    assert set(rows['architecture']) == {'decoder'}
+    tokens = step * 2_097_152
+    assert set(rows['flops']) == {model.train_flops(32) * tokens // 32}
+    assert {'validation', 'yardstick'} == set(rows['task'])
+  assert table['weights_hash'].nunique() == 4
+  rules = table[table['task'] == 'yardstick']['rule']
+  assert rules.str.contains('its own tokenizer').all()
+  assert 'Tiny suite' in report.make(study, tmp_path).read_text()
+  assert 'GiB' in listing.plan(study)
+
+
+def test_what_is_missing_or_too_large_is_skipped_with_a_line(theirs, tmp_path):
+  folder, data = theirs
+  small, large = suite(folder, data).designs[0].sizes
+  huge = dataclasses.replace(large.model, vocab_size=10**8)
+  sizes = (small, Size(name='large', model=huge))
+  study = suite(folder, data, sizes=sizes, steps=(1000, 3000), memory=0.5)
+  states, table = run(study, tmp_path)
+  assert states['small', 1000].state == 'done'
+  assert states['small', 3000].state == 'skipped'
+  assert 'there is no such folder' in states['small', 3000].reason
+  assert states['large', 1000].state == 'skipped'
+  assert 'GiB of memory, and 0.5 GiB are there' in states['large', 1000].reason
+  assert table['run'].nunique() == 1
+  assert '2 too large' in listing.plan(study)
+
+
+def test_a_checkpoint_under_two_names_is_refused(theirs, tmp_path):
+  folder, data = theirs
+  for name in ('step1000', 'step2000'):
+    (tmp_path / 'small').mkdir(exist_ok=True)
+    (tmp_path / 'small' / name).symlink_to(folder / 'small' / 'step1000')
+  sizes = suite(folder, data).designs[0].sizes[:1]
+  states, table = run(suite(tmp_path, data, sizes=sizes), tmp_path / 'study')
+  assert table.empty
+  for state, reason in states.values():
+    assert state == 'failed' and 'are the same weights' in reason
+
+
+def test_a_checkpoint_of_another_size_is_refused(theirs, tmp_path):
+  folder, data = theirs
+  (tmp_path / 'small').symlink_to(folder / 'large')
+  sizes = suite(folder, data).designs[0].sizes[:1]
+  study = suite(tmp_path, data, sizes=sizes, steps=(1000,))
+  states, _ = run(study, tmp_path / 'study')
+  state, reason = states['small', 1000]
+  assert state == 'failed'
+  assert 'is another model: its d_model is 32, not 16' in reason
+
+
+def test_a_source_of_another_step_is_refused(theirs):
+  (design,) = suite(*theirs).designs
+  (made, *_) = (cell.config for cell in design.cells())
+  with pytest.raises(BadInput, match='is of step 1000, not of step=5'):
+    dataclasses.replace(made, step=5)
+  with pytest.raises(BadInput, match=r'must have \{step\} in it'):
+    dataclasses.replace(design, source='a/{size}')
+
+
+def walk(n: int, seed: int) -> list[identity.Weights]:
+  """Weights of a run: what a random walk passes through."""
+  rng = np.random.default_rng(seed)
+  steps = rng.normal(size=(n, 4096)) * np.array([1, *[0.5] * (n - 1)])[:, None]
+  return [
+    identity.Weights(f'{seed}-{i}', x)
+    for i, x in enumerate(np.cumsum(steps, axis=0))
+  ]
+
+
+def test_checkpoints_in_order_are_beyond_doubt():
+  for seed in range(20):
+    assert identity.doubts(dict(enumerate(walk(6, seed), 1))) == {}
+
+
+@pytest.mark.parametrize('at', range(1, 7))
+def test_a_checkpoint_of_another_run_is_found_wherever_it_is(at):
+  chain = dict(enumerate(walk(6, 0), 1)) | {at: walk(6, 1)[at - 1]}
+  assert list(identity.doubts(chain)) == [at]
+
+
+def test_a_checkpoint_of_another_step_is_found():
+  first = walk(9, 0)
+  chain = {1: first[0], 2: first[1], 3: first[8], 4: first[3], 5: first[4]}
+  assert list(identity.doubts(chain)) == [3]
+
+
+def test_of_two_strangers_both_are_doubted():
+  chain = {1: walk(1, 0)[0], 2: walk(1, 1)[0]}
+  assert list(identity.doubts(chain)) == [1, 2]
+
+
+def test_the_same_weights_give_the_same_sample(tmp_path):
+  x = np.arange(4096.0).reshape(2, 64, 32)
+  sample = identity.Sample()
+  sample.take('stack.blocks.mlp.up.kernel', x)
+  sample.take('stack.blocks.norm.scale', np.ones((2, 64)))
+  identity.keep(epath.Path(tmp_path), 'abc', sample)
+  kept = identity.read(epath.Path(tmp_path))
+  assert kept.hash == 'abc' and len(kept.sample) == 512
+  assert json.loads((tmp_path / identity.WEIGHTS).read_text())
+  assert kept.sample.std() == pytest.approx(1, abs=1e-3)
