@@ -17,6 +17,7 @@ from research.study import store
 ROOT = pathlib.Path(__file__).parents[1]
 NOTEBOOK = ROOT / 'notebooks' / 'quickstart.ipynb'
 LAWS = ROOT / 'notebooks' / 'scaling_laws.ipynb'
+PUBLISHED = ROOT / 'notebooks' / 'published_models.ipynb'
 CONFIG = 'tests.tiny_study:ladder'
 
 
@@ -35,7 +36,9 @@ def sources(notebook, *tags):
   ]
 
 
-@pytest.mark.parametrize('path', [NOTEBOOK, LAWS], ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+  'path', [NOTEBOOK, LAWS, PUBLISHED], ids=lambda p: p.stem
+)
 def test_it_is_kept_without_outputs(path):
   for cell in nbformat.read(path, as_version=4).cells:
     assert not cell.get('outputs')
@@ -43,7 +46,9 @@ def test_it_is_kept_without_outputs(path):
   assert path.stat().st_size < 20_000
 
 
-@pytest.mark.parametrize('path', [NOTEBOOK, LAWS], ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+  'path', [NOTEBOOK, LAWS, PUBLISHED], ids=lambda p: p.stem
+)
 def test_it_defines_nothing(path):
   for source in sources(nbformat.read(path, as_version=4)):
     lines = source.splitlines()

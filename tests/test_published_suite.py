@@ -2,10 +2,14 @@
 
 import dataclasses
 import json
+import pathlib
+from typing import Any
 
 from etils import epath
 from flax import nnx
 import jax
+import nbclient
+import nbformat
 import numpy as np
 import pytest
 import small_corpus
@@ -21,7 +25,11 @@ from research.models import transformer
 from research.study import identity, listing, report, runner, store
 from research.study.evaluation import Evaluation
 from research.study.plan import Size, StudyConfig, Suite, cells
+from research.study.published import Published
 
+NOTEBOOK = (
+  pathlib.Path(__file__).parents[1] / 'notebooks/published_models.ipynb'
+)
 STEPS = (1000, 2000)
 # EleutherAI/pythia, README: all parameters and those beside the embeddings.
 COUNTED = {
@@ -57,21 +65,28 @@ def drifted(model, seed: int):
   )
 
 
+SMALL, LARGE = (
+  Size(name=name, model=neox(width))
+  for name, width in (('small', 16), ('large', 32))
+)
+
+
+def design(folder, data, **changes) -> Suite:
+  made = Suite(
+    source=f'{folder}/{{size}}/step{{step}}',
+    sizes=(SMALL, LARGE),
+    steps=STEPS,
+    tokens_per_step=2_097_152,
+    data=data,
+  )
+  return dataclasses.replace(made, **changes)
+
+
 def suite(folder, data, **changes) -> StudyConfig:
-  fields = {
-    'source': f'{folder}/{{size}}/step{{step}}',
-    'sizes': (
-      Size(name='small', model=neox(16)),
-      Size(name='large', model=neox(32)),
-    ),
-    'steps': STEPS,
-    'tokens_per_step': 2_097_152,
-    'data': data,
-  }
   return StudyConfig(
     title='Tiny suite',
     question='Does a suite become a table?',
-    designs=(Suite(**(fields | changes)),),
+    designs=(design(folder, data, **changes),),
     evaluation=Evaluation(
       n_tokens=128, n_spans=2, span_length=4, context=16, batch_size=4
     ),
@@ -85,11 +100,15 @@ def theirs(tmp_path_factory):
   data = small_corpus.config(here, tokenizer=BPE(vocab_size=300, n_sentinels=2))
   tokenizer = pipeline.tokenizer(data)
   for name, width in (('small', 16), ('large', 32)):
-    model = transformer.build(neox(width), nnx.Rngs(width))
+    model: Any = transformer.build(neox(width), nnx.Rngs(width))
     for step in STEPS:
       exporting.write(here / name / f'step{step}', model, tokenizer)
       model = drifted(model, step)
   return here, data
+
+
+def step_of(cell) -> int:
+  return cell.config.step
 
 
 def run(study, workdir):
@@ -99,7 +118,7 @@ def run(study, workdir):
   planned = runner.run(study, workdir, events.append)
   assert {event.state for event in events} <= {'running', 'done', 'failed'}
   states = {
-    (cell.labels['size'], cell.config.step): store.status(cell.folder(workdir))
+    (cell.labels['size'], step_of(cell)): store.status(cell.folder(workdir))
     for cell in planned
   }
   return states, store.frame(workdir)
@@ -114,6 +133,7 @@ def test_pythia_has_the_parameters_that_its_authors_count(name):
 def test_pythias_last_step_has_read_what_its_authors_say():
   last = cells(suites.pythia())[-1]
   assert last.tokens == 299_892_736_000
+  assert isinstance(last.config, Published)
   flops = last.config.flops  # six a parameter and token, and attention
   assert 1 < flops / (6 * 11_327_027_200 * last.tokens) < 1.15
 
@@ -122,26 +142,26 @@ def test_a_suite_on_disk_becomes_rows_a_plan_and_a_report(theirs, tmp_path):
   study = suite(*theirs)
   states, table = run(study, tmp_path)
   assert {s.state for s in states.values()} == {'done'}
-  for (size, step), rows in table.groupby(['size', 'step']):
-    model = neox({'small': 16, 'large': 32}[str(size)])
-    assert set(rows['params']) == {model.n_params}
-    assert set(rows['tokens']) == {step * 2_097_152}
-    assert set(rows['architecture']) == {'decoder'}
-    tokens = step * 2_097_152
-    assert set(rows['flops']) == {model.train_flops(32) * tokens // 32}
-    assert {'validation', 'yardstick'} == set(rows['task'])
-  assert table['weights_hash'].nunique() == 4
-  rules = table[table['task'] == 'yardstick']['rule']
-  assert rules.str.contains('its own tokenizer').all()
+  rows = table.to_dict('records')
+  for row in rows:
+    model = {'small': SMALL, 'large': LARGE}[row['size']].model
+    tokens = row['step'] * 2_097_152
+    assert row['tokens'] == tokens
+    assert row['params'] == model.n_params
+    assert row['flops'] == model.train_flops(32) * tokens // 32
+    assert row['architecture'] == 'decoder'
+    if row['task'] == 'yardstick':
+      assert 'its own tokenizer' in row['rule']
+  assert {row['task'] for row in rows} == {'validation', 'yardstick'}
+  assert len({row['weights_hash'] for row in rows}) == 4
   assert 'Tiny suite' in report.make(study, tmp_path).read_text()
   assert 'GiB' in listing.plan(study)
 
 
 def test_what_is_missing_or_too_large_is_skipped_with_a_line(theirs, tmp_path):
   folder, data = theirs
-  small, large = suite(folder, data).designs[0].sizes
-  huge = dataclasses.replace(large.model, vocab_size=10**8)
-  sizes = (small, Size(name='large', model=huge))
+  huge = dataclasses.replace(LARGE.model, vocab_size=10**8)
+  sizes = (SMALL, Size(name='large', model=huge))
   study = suite(folder, data, sizes=sizes, steps=(1000, 3000), memory=0.5)
   states, table = run(study, tmp_path)
   assert states['small', 1000].state == 'done'
@@ -149,7 +169,7 @@ def test_what_is_missing_or_too_large_is_skipped_with_a_line(theirs, tmp_path):
   assert 'there is no such folder' in states['small', 3000].reason
   assert states['large', 1000].state == 'skipped'
   assert 'GiB of memory, and 0.5 GiB are there' in states['large', 1000].reason
-  assert table['run'].nunique() == 1
+  assert len(set(table['run'])) == 1
   assert '2 too large' in listing.plan(study)
 
 
@@ -158,8 +178,7 @@ def test_a_checkpoint_under_two_names_is_refused(theirs, tmp_path):
   for name in ('step1000', 'step2000'):
     (tmp_path / 'small').mkdir(exist_ok=True)
     (tmp_path / 'small' / name).symlink_to(folder / 'small' / 'step1000')
-  sizes = suite(folder, data).designs[0].sizes[:1]
-  states, table = run(suite(tmp_path, data, sizes=sizes), tmp_path / 'study')
+  states, table = run(suite(tmp_path, data, sizes=(SMALL,)), tmp_path / 'study')
   assert table.empty
   for state, reason in states.values():
     assert state == 'failed' and 'are the same weights' in reason
@@ -168,8 +187,7 @@ def test_a_checkpoint_under_two_names_is_refused(theirs, tmp_path):
 def test_a_checkpoint_of_another_size_is_refused(theirs, tmp_path):
   folder, data = theirs
   (tmp_path / 'small').symlink_to(folder / 'large')
-  sizes = suite(folder, data).designs[0].sizes[:1]
-  study = suite(tmp_path, data, sizes=sizes, steps=(1000,))
+  study = suite(tmp_path, data, sizes=(SMALL,), steps=(1000,))
   states, _ = run(study, tmp_path / 'study')
   state, reason = states['small', 1000]
   assert state == 'failed'
@@ -177,12 +195,34 @@ def test_a_checkpoint_of_another_size_is_refused(theirs, tmp_path):
 
 
 def test_a_source_of_another_step_is_refused(theirs):
-  (design,) = suite(*theirs).designs
-  (made, *_) = (cell.config for cell in design.cells())
+  made = next(design(*theirs).cells()).config
+  assert isinstance(made, Published)
   with pytest.raises(BadInput, match='is of step 1000, not of step=5'):
     dataclasses.replace(made, step=5)
   with pytest.raises(BadInput, match=r'must have \{step\} in it'):
-    dataclasses.replace(design, source='a/{size}')
+    design(*theirs, source='a/{size}')
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings('ignore::DeprecationWarning')  # of Jupyter's own
+def test_the_notebook_puts_it_on_a_curve_beside_ours(
+  theirs, tmp_path, monkeypatch
+):
+  monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
+  run(suite(*theirs), tmp_path)
+  notebook = nbformat.read(NOTEBOOK, as_version=4)
+  (cell,) = (
+    c for c in notebook.cells if 'parameters' in c.metadata.get('tags', ())
+  )
+  cell.source = f'WORKDIR = {str(tmp_path)!r}'
+  nbclient.NotebookClient(
+    notebook, timeout=300, resources={'metadata': {'path': NOTEBOOK.parent}}
+  ).execute()
+  outputs = [out for cell in notebook.cells for out in cell.get('outputs', ())]
+  printed = ''.join(out.get('text', '') for out in outputs)
+  assert 'decoder-small-step1000' in printed
+  (drawn,) = (d for out in outputs if '<svg' in (d := str(out.get('data'))))
+  assert 'published' in drawn
 
 
 def walk(n: int, seed: int) -> list[identity.Weights]:
