@@ -118,7 +118,7 @@ def test_the_cached_path_has_the_logits_of_the_uncached(architecture, parts):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('part', ['learned', 'alibi'])
+@pytest.mark.parametrize('part', ['learned', 'alibi', 'rounded_alibi'])
 def test_more_padding_before_a_prompt_changes_nothing(part):
   cfg = variants.config('decoder', part)
   model = by_hand.perturbed(variants.build(cfg))

@@ -51,7 +51,7 @@ def attend(
   mask: Bool[Array, '#b t s'],
   *,
   scale: float,
-  bias: Float[Array, 'n t s'] | None = None,
+  bias: Float[Array, '*#b n t s'] | None = None,
   rate: float = 0.0,
   key: jax.Array | None = None,
 ) -> tuple[Float[Array, 'b t n h'], Float[Array, 'b n t s']]:
@@ -80,7 +80,7 @@ def attend(
     'btkgh,bskh->bkgts', q, k, preferred_element_type=jnp.float32
   )
   if bias is not None:
-    scores = scores + bias.reshape(kv, n // kv, t, s)
+    scores = scores + bias.reshape(*bias.shape[:-3], kv, n // kv, t, s)
   weights = masked_softmax(scores, mask[:, None, None])
   dropped = layers.dropout(weights, rate, key).astype(v.dtype)
   y = jnp.einsum('bkgts,bskh->btkgh', dropped, v)
@@ -139,7 +139,7 @@ class Attention(nnx.Module):
     memory: Float[Array, 'b s d'],
     mask: Bool[Array, '#b t s'],
     *,
-    bias: Float[Array, 'n t s'] | None = None,
+    bias: Float[Array, '*#b n t s'] | None = None,
     angles: Float[Array, 'b t r'] | None = None,
     rate: float = 0.0,
     key: jax.Array | None = None,
@@ -172,7 +172,7 @@ class Attention(nnx.Module):
     v: Float[Array, 'b s k h'],
     mask: Bool[Array, '#b t s'],
     *,
-    bias: Float[Array, 'n t s'] | None = None,
+    bias: Float[Array, '*#b n t s'] | None = None,
     angles: Float[Array, 'b t r'] | None = None,
     rate: float = 0.0,
     key: jax.Array | None = None,

@@ -82,6 +82,10 @@ class Cache(NamedTuple):
     before = jnp.sum(self.segments, axis=1, keepdims=True)
     return jnp.maximum(before + jnp.cumsum(segments, axis=1) - 1, 0)
 
+  def where(self) -> Int[Array, 'b s']:
+    """Positions in their rows of what is in the cache; 0 for padding."""
+    return jnp.maximum(jnp.cumsum(self.segments, axis=1) - 1, 0)
+
   def mark(self, segments: Int[Array, 'b t']) -> 'Cache':
     """The cache with places taken for new tokens, not yet written."""
     marked = jax.lax.dynamic_update_slice_in_dim(

@@ -3,7 +3,7 @@
 Every kind is a module with the same three methods, most of them idle: `add` to
 the embeddings, `rotation` of queries and keys, `bias` on the scores. `add` and
 `rotation` read the batch's positions; `bias` reads distances in the array,
-which within a packed document are the same.
+which within a packed document are the same, unless it rounds positions.
 """
 
 import math
@@ -20,7 +20,13 @@ from research.models.config import StackShape
 
 
 class NoPosition(nnx.Module):
-  """Says nothing about order; the base of the kinds that do."""
+  """Says nothing about order; the base of the kinds that do.
+
+  Attributes:
+    by_position: Whether `bias` reads positions, [b, t], and not indices, [t].
+  """
+
+  by_position = False
 
   def add(
     self, x: Float[Array, 'b t d'], positions: Int[Array, 'b t']
@@ -35,8 +41,8 @@ class NoPosition(nnx.Module):
     return None
 
   def bias(
-    self, query: Int[Array, ' t'], key: Int[Array, ' s']
-  ) -> Float[Array, 'n t s'] | None:
+    self, query: Int[Array, '*b t'], key: Int[Array, '*b s']
+  ) -> Float[Array, '*b n t s'] | None:
     """What is added to the scores of queries and keys at these indices."""
     return None
 
@@ -90,6 +96,8 @@ class ALiBi(NoPosition):
 
   def __init__(self, spec: parts.ALiBi, n_heads: int):
     self.spec, self.n_heads = spec, n_heads
+    # Padding before a row moves what is rounded, though not how far it is.
+    self.by_position = spec.rounded
 
   def bias(self, query, key):
     spec = self.spec
@@ -100,7 +108,7 @@ class ALiBi(NoPosition):
     # Falcon adds slope·key alone: softmax does not feel what all keys share.
     at_query, at_key = (
       _rounded(_rounded(slopes) * _rounded(index.astype(jnp.float32)))
-      for index in (query[:, None], key[None, :])
+      for index in (query[..., None, :, None], key[..., None, None, :])
     )
     return -spec.scale * jnp.abs(at_query - at_key)
 

@@ -26,7 +26,7 @@ class Surroundings(NamedTuple):
   """
 
   mask: Bool[Array, '#b t s']
-  bias: Float[Array, 'n t s'] | None = None
+  bias: Float[Array, '*b n t s'] | None = None
   angles: Float[Array, 'b t r'] | None = None
   memory: Float[Array, 'b m d'] | None = None
   memory_mask: Bool[Array, 'b t m'] | None = None
@@ -209,10 +209,10 @@ class Stack(nnx.Module):
       layers, of `self` attention and, with a memory, of `cross` attention.
     """
     cfg = self.shape.config
-    index = jnp.arange(x.shape[1])
+    place = where if self.position.by_position else jnp.arange(x.shape[1])
     around = Surroundings(
       mask,
-      self.position.bias(index, index),
+      self.position.bias(place, place),
       self.position.rotation(where),
       memory,
       memory_mask,
@@ -253,6 +253,11 @@ class Stack(nnx.Module):
     start, where = cache.length, cache.positions(segments)
     kept = cache.mark(segments)
     memory = cache.memory
+    if self.position.by_position:
+      places = where, kept.where()
+    else:
+      room = kept.segments.shape[1]
+      places = start + jnp.arange(x.shape[1]), jnp.arange(room)
     around = Surroundings(
       visible(
         segments,
@@ -261,9 +266,7 @@ class Stack(nnx.Module):
         window=self.shape.config.window,
         start=start,
       ),
-      self.position.bias(
-        start + jnp.arange(x.shape[1]), jnp.arange(kept.segments.shape[1])
-      ),
+      self.position.bias(*places),
       self.position.rotation(where),
       memory_mask=memory and visible(segments, memory.segments),
       start=start,
