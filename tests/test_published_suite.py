@@ -22,6 +22,7 @@ from research.interop import exporting
 from research.interop.families.gpt import GPT_NEOX
 from research.interop.family import Settings
 from research.models import transformer
+from research.scaling import points
 from research.study import identity, listing, report, runner, store
 from research.study.evaluation import Evaluation
 from research.study.plan import Size, StudyConfig, Suite, cells
@@ -154,6 +155,8 @@ def test_a_suite_on_disk_becomes_rows_a_plan_and_a_report(theirs, tmp_path):
       assert 'its own tokenizer' in row['rule']
   assert {row['task'] for row in rows} == {'validation', 'yardstick'}
   assert len({row['weights_hash'] for row in rows}) == 4
+  seen = points.from_study(table)['decoder']  # what laws are fitted to
+  assert len(seen.loss) == 4
   assert 'Tiny suite' in report.make(study, tmp_path).read_text()
   assert 'GiB' in listing.plan(study)
 

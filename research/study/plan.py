@@ -176,7 +176,7 @@ class Suite:
         raise BadInput(f'source={self.source} must have {{{name}}} in it')
 
   def cells(self) -> Iterator[Cell]:
-    """One cell a size and step."""
+    """One cell a size and step; its budget is what its training has spent."""
     for size in self.sizes:
       for step in self.steps:
         source = self.source.replace('{size}', size.name)
@@ -188,7 +188,8 @@ class Suite:
           data=self.data,
           memory=self.memory,
         )
-        yield Cell(made, {'size': size.name, 'budget': None, 'seed': None})
+        labels = {'size': size.name, 'budget': float(made.flops), 'seed': None}
+        yield Cell(made, labels)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
