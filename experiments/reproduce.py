@@ -3,8 +3,8 @@
     python -m experiments.reproduce --paper=gadre --data_dir=FOLDER
     python -m experiments.reproduce --paper=schaeffer
 
-Without `--data_dir` the authors' own files are fetched from an address that
-names a commit, for the papers that have such files; kaplan, hoffmann and
+Without `--data_dir` the authors' own files are fetched, as a named commit of
+theirs has them, for the papers that have such files; kaplan, hoffmann and
 muennighoff are held to surfaces of their constants, schaeffer and passuntil to
 simulated models, and need no data. A figure is written beside the numbers.
 Exit status 1 if a number is missed. Seconds on one core.
@@ -61,7 +61,7 @@ def main() -> None:
   paper = PAPERS[name]
   folder = pathlib.Path(_DATA.value) if _DATA.value else None
   if folder is None and hasattr(paper, 'FILES'):
-    folder = published.fetch(name, paper.ADDRESS, paper.FILES)
+    folder = published.fetch(name, paper.REPOSITORY, paper.FILES)
   found = paper.reproduce(folder)
   print(found)
   for table in unlike(folder) if folder else ():

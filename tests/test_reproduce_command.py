@@ -45,18 +45,18 @@ def test_a_missed_number_is_status_one_and_is_written_all_the_same(
 def test_without_a_folder_the_authors_files_are_asked_for(monkeypatch):
   asked = []
 
-  def fetch(name, address, files):
-    asked.append((name, [address + file for file in files]))
+  def fetch(name, repository, commits):
+    asked.append((name, repository, commits))
     raise BadInput('no network')
 
   monkeypatch.setattr(published, 'fetch', fetch)
   for paper in ('besiroglu', 'gadre', 'pythia'):
     with pytest.raises(BadInput, match='no network'):
       run(paper=paper)
-  assert [name for name, _ in asked] == ['besiroglu', 'gadre', 'pythia']
-  for _, addresses in asked:
-    for address in addresses:
-      commit = address.split('/')[5]
+  assert [name for name, *_ in asked] == ['besiroglu', 'gadre', 'pythia']
+  for _, repository, commits in asked:
+    assert repository.startswith('https://')
+    for commit in commits.values():
       assert len(commit) == 40 and int(commit, 16)
 
 

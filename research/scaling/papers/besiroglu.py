@@ -22,9 +22,9 @@ from research.scaling.papers.reproduction import (
 )
 
 COMMIT = '02783aeb768463ef2635c061a961068ff3e93949'
-ADDRESS = f'https://raw.githubusercontent.com/Besiroglu/data/{COMMIT}/'
+REPOSITORY = 'https://github.com/Besiroglu/data'
 TABLE = 'svg_extracted_data.csv'
-FILES = (TABLE,)
+FILES = {TABLE: COMMIT}
 
 LEFT_OUT = 5
 

@@ -44,17 +44,17 @@ PREDICTED = {
 """Relative errors in percent, of the loss and of the mean error."""
 
 COMMIT = '79adc26378fb1286fd9a31d0e40e86663d48dcf1'
-ADDRESS = f'https://raw.githubusercontent.com/mlfoundations/scaling/{COMMIT}/'
+REPOSITORY = 'https://github.com/mlfoundations/scaling'
 _RUNS = (*FITTED, BRIDGE, *PREDICTED)
-FILES = tuple(
-  path
+FILES = {
+  path: COMMIT
   for run in _RUNS
   for path in (
     f'exp_data/models/{run}.json',
     f'exp_data/evals/evaluation_{run}_heavy.json',
   )
-)
-"""The authors' own files, for where there is no table."""
+}
+"""The authors' own files and their commit, for where there is no table."""
 
 TASKS = (
   'arc_easy',
@@ -119,7 +119,7 @@ def _percent(predicted: float, actual: float) -> float:
 
 def _runs(folder: pathlib.Path) -> pd.DataFrame:
   """`name`, `params`, `tokens`, `loss` and `error` of the eight runs."""
-  if (folder / FILES[0]).exists():
+  if (folder / next(iter(FILES))).exists():
     return pd.DataFrame([_authors_run(folder, run) for run in _RUNS])
   columns = ['name', 'params', 'tokens', 'loss_c4_val', 'err_avg17']
   table = read(folder, TABLE, *columns).loc[:, columns]

@@ -38,12 +38,12 @@ COMMITS = {
 }
 """By step, a commit that is known to hold its file."""
 
-ADDRESS = 'https://raw.githubusercontent.com/EleutherAI/pythia/'
-FILES = tuple(
-  f'{commit}/evals/pythia-v1/{MODEL}/zero-shot/1.4b_step{step}.json'
+REPOSITORY = 'https://github.com/EleutherAI/pythia'
+FILES = {
+  f'evals/pythia-v1/{MODEL}/zero-shot/1.4b_step{step}.json': commit
   for step, commit in COMMITS.items()
-)
-"""The authors' own files, for where there is no table."""
+}
+"""The authors' own files and their commits, for where there is no table."""
 
 
 def reproduce(folder: pathlib.Path) -> Reproduction:
@@ -55,7 +55,7 @@ def reproduce(folder: pathlib.Path) -> Reproduction:
   Raises:
     BadInput: The folder holds neither the table nor the authors' files.
   """
-  whole = not (folder / FILES[0]).exists()
+  whole = not (folder / next(iter(FILES))).exists()
   table = _read(folder) if whole else _read_authors(folder)
   theirs = table['model'] == MODEL
   lambada = table.loc[theirs & (table['task'] == 'lambada_openai')]
