@@ -56,7 +56,7 @@ def fetch(
 
 
 def _open(clone: str, repository: str, commits: list[str]) -> None:
-  """Makes `clone` a repository of `commits`; their files come when asked for."""
+  """Makes `clone` a repository of `commits`, whose files come when needed."""
   _git(clone, 'init', '--quiet', '--bare')
   _git(clone, 'remote', 'add', 'origin', repository)
   _git(clone, 'config', 'remote.origin.promisor', 'true')
