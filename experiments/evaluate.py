@@ -7,7 +7,8 @@
 
 The rows are printed as a table and kept in RUN/evaluations, one file for each
 way of evaluating; what the model answered, item by item, in RUN/answers, and
-is not asked again. A run of the quickstart takes 10 s, most of it compilation.
+is not asked again. A run of the quickstart takes 10 s, most of it compilation
+that another like it is spared.
 """
 
 from absl import flags
@@ -17,7 +18,7 @@ from research import config, provenance
 from research.data import pipeline
 from research.study import listing, store
 from research.study.evaluation import Evaluation, check, evaluate
-from research.train import trained
+from research.train import compiled, trained
 
 _WORKDIR = flags.DEFINE_string(
   'workdir', None, 'Folder of the run.', required=True
@@ -26,6 +27,7 @@ _WORKDIR = flags.DEFINE_string(
 
 def main(how: Evaluation) -> None:
   """Evaluates the newest checkpoint of the run."""
+  compiled.keep()
   workdir = epath.Path(_WORKDIR.value)
   found = trained.load(workdir)
   cfg, dataset = found.model.cfg, pipeline.prepare(found.data)

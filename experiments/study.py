@@ -16,6 +16,7 @@ from tqdm import tqdm
 from research import config
 from research.study import listing, report, runner, store
 from research.study.plan import StudyConfig, cells
+from research.train import compiled
 
 _WORKDIR = flags.DEFINE_string(
   'workdir', None, 'Folder of the study.', required=True
@@ -39,6 +40,7 @@ def main(study: StudyConfig) -> None:
     print(listing.status(cells(study), workdir))
     return
   if _MODE.value == 'run':
+    compiled.keep()
     print(listing.plan(study), flush=True)
     train(study, workdir)
   table = store.frame(workdir)

@@ -14,6 +14,7 @@ import signal
 from typing import Any, NamedTuple
 
 from research.config import BadInput
+from research.train import compiled
 
 
 class Event(NamedTuple):
@@ -146,6 +147,7 @@ def _serve(pipe, cores: set[int], work: Work) -> None:
   signal.signal(signal.SIGINT, signal.SIG_IGN)
   if cores:
     os.sched_setaffinity(0, cores)
+  compiled.keep()
   while True:
     try:
       group = pipe.recv()

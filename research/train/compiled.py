@@ -1,0 +1,44 @@
+"""What XLA compiled, kept on disk for the next process of the same kind."""
+
+import hashlib
+import os
+import pathlib
+import platform
+
+import jax
+
+from research.data import cache
+
+
+def keep() -> None:
+  """Has JAX keep every program it compiles from here on, and use those kept.
+
+  A program is what was compiled, byte for byte, so numbers do not change. They
+  lie in the user's cache folder (`research.data.cache`), apart for each kind of
+  processor and number of usable cores: code for one may be wrong or slow on
+  another. JAX's own variables come first: JAX_COMPILATION_CACHE_DIR names
+  another folder, JAX_ENABLE_COMPILATION_CACHE=false keeps nothing.
+  """
+  if not jax.config.jax_enable_compilation_cache:
+    return
+  if jax.config.jax_compilation_cache_dir is None:
+    folder = cache.default_folder() / 'compiled' / _kind()
+    jax.config.update('jax_compilation_cache_dir', str(folder))
+  # By default JAX keeps only what took a second to compile.
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
+  jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
+
+
+def _kind() -> str:
+  """Names the processor's instructions and the cores that are usable."""
+  try:
+    lines = pathlib.Path('/proc/cpuinfo').read_text().splitlines()
+  except OSError:  # not Linux
+    lines = []
+  told = {x for x in lines if x.startswith(('model name', 'flags', 'Features'))}
+  text = '\n'.join([platform.machine(), platform.processor(), *sorted(told)])
+  if hasattr(os, 'sched_getaffinity'):
+    cores = len(os.sched_getaffinity(0))
+  else:
+    cores = os.cpu_count() or 1
+  return f'{hashlib.sha256(text.encode()).hexdigest()[:12]}-{cores}'
