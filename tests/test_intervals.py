@@ -114,7 +114,8 @@ def test_the_largest_budget_is_held_out_and_scored():
 
 def test_the_largest_budgets_best_size_is_held_out_and_scored():
   given = surfaces.isoflop('hoffmann', noise=0.001)
-  (entry,) = fit.fit(IsoFlop(), given, resamples=200).backtest
+  entry, _ = fit.fit(IsoFlop(), given, resamples=200).backtest
+  assert entry['quantity'] == 'params'
   assert entry['compute'] == pytest.approx(6e21)
   assert entry['actual'] == pytest.approx(
     0.6 * (6e21) ** (0.28 / 0.62), rel=0.1

@@ -9,7 +9,7 @@ from research.scaling.points import Points
 
 if TYPE_CHECKING:
   from research.scaling.fit import Fit
-  from research.scaling.laws.allocation import Allocation
+  from research.scaling.laws.allocation import Allocation, Optima
 
 
 def split(points: Points) -> tuple[np.ndarray, np.ndarray] | None:
@@ -29,7 +29,7 @@ def losses(before: 'Fit', held: Points) -> list[dict[str, Any]]:
   The interval is that of a new run: the law's own, and the noise of one.
   """
   own = ('params', 'tokens')
-  more = {n: getattr(held, n) for n in before.law.columns if n not in own}
+  more = {n: getattr(held, n) for n in before.law.inputs if n not in own}
   p = before.predict(held.params, held.tokens, observed=True, **more)
   places = zip(held.params, held.tokens, strict=True)
   return [
@@ -42,25 +42,31 @@ def losses(before: 'Fit', held: Points) -> list[dict[str, Any]]:
 def optima(
   before: 'Fit', law: 'Allocation', held: Points
 ) -> list[dict[str, Any]]:
-  """Each held-out optimum N* beside what the line through the others says.
+  """The held-out optimum's N* and L* beside what the others' curves say.
 
-  The interval is that of the line and of the held-out optimum's own noise.
+  The intervals are those of the curves and of the optimum's own noise.
   """
   found = law.optima(held, held.loss)
-  noise = law.noise(held, before.solution.theta)
+  if not len(found.compute):
+    return []
+  last = law.last(found)
+  c = found.compute[last : last + 1]
+  again = law.imagined(
+    held, before.solution.theta, len(before.samples), before.seed + 1
+  )
+  near = [_nearest(law.optima(held, loss), c[0]) for loss in again]
   entries = []
-  for i, c in enumerate(found.compute):
-    best, _ = law.optimum(before.theta, np.array([c]), before.cost)
-    samples = law.optimum(before.samples, np.array([c]), before.cost)[0][:, 0]
-    if noise is not None:
-      fitted = law.fitted(before.solution.theta, held)
-      drawn = bootstrap.losses(noise, fitted, len(samples), before.seed + 1)
-      near = [_nearest(law.optima(held, loss), c) for loss in drawn]
-      samples = samples * np.array(near) / found.params[i]
-    low, high = bootstrap.interval(samples)
+  for name, ask in (
+    ('params', lambda theta: law.optimum(theta, c, before.cost)[0]),
+    ('loss', lambda theta: law.frontier(theta, c, before.cost)),
+  ):
+    actual = getattr(found, name)[last]
+    samples = ask(before.samples)[:, 0]
+    if near:
+      samples = samples * [optimum[name] / actual for optimum in near]
     entries.append(
-      {'compute': float(c), 'quantity': 'params'}
-      | score(best[0, 0], (low, high), found.params[i])
+      {'compute': float(c[0]), 'quantity': name}
+      | score(ask(before.theta)[0, 0], bootstrap.interval(samples), actual)
     )
   return entries
 
@@ -83,8 +89,9 @@ def score(
   }
 
 
-def _nearest(found, compute: float) -> float:
-  """N* of the optimum nearest in compute; NaN if there is none."""
+def _nearest(found: 'Optima', compute: float) -> dict[str, float]:
+  """The optimum nearest in compute; NaN if there is none."""
   if not len(found.compute):
-    return np.nan
-  return found.params[np.abs(np.log(found.compute / compute)).argmin()]
+    return dict.fromkeys(found._fields, np.nan)
+  nearest = np.abs(np.log(found.compute / compute)).argmin()
+  return {name: column[nearest] for name, column in found._asdict().items()}

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from research.scaling.points import Points
 
@@ -22,6 +23,11 @@ class Cost(NamedTuple):
   params: float = 1.0
   tokens: float = 1.0
   misfit: float = 0.0
+
+  def flops(self, params: ArrayLike, tokens: ArrayLike) -> np.ndarray:
+    """C of cells."""
+    n, d = np.asarray(params, float), np.asarray(tokens, float)
+    return np.asarray(self.factor * n**self.params * d**self.tokens)
 
   def optimum(
     self, ratio: np.ndarray, alpha: np.ndarray, beta: np.ndarray, compute

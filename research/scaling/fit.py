@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from research.config import BadInput
-from research.scaling import backtest, bootstrap, record
+from research.scaling import bootstrap, record
 from research.scaling import points as points_
 from research.scaling.certificate import Certificate
 from research.scaling.cost import Cost, cost
@@ -95,25 +95,38 @@ class Fit:
       tokens: D of each.
       observed: Whether the interval is that of a new run's loss, noise
         included, instead of the law's own value.
-      **more: Further columns of `Points` that the law needs.
+      **more: Further columns of `Points` that the law needs; FLOPs, where not
+        given, are what such a cell costs by `cost`.
+
+    Raises:
+      BadInput: A column that the law needs is not given.
     """
-    where = points_.at(params, tokens, **more)
-    value = self.law.loss(self.theta, where)[0]
-    samples = self.law.loss(self.samples, where)
+    flops = self.cost.flops(params, tokens)
+    where = points_.at(params, tokens, **{'flops': flops, **more})
+    for name in self.law.inputs:
+      if np.isnan(getattr(where, name)).any():
+        raise BadInput(
+          f'law={self.law.name} cannot be asked without {name}: add {name}:…'
+        )
+    value, samples = self.law.losses(self, where)
     if observed:
       samples = samples * self._deviations(samples.shape)
     low, high = bootstrap.interval(samples)
     return Prediction(value, low, high, self.outside(where))
 
-  def frontier(self, compute: ArrayLike) -> Prediction | None:
-    """Least loss for each compute; None where the law does not say."""
+  def frontier(self, compute: ArrayLike) -> Prediction:
+    """Least loss for each compute; NaN where the law does not say."""
     c = np.atleast_1d(np.asarray(compute, float))
-    best = self.law.frontier(self.theta, c, self.cost)
-    if best is None:
-      return None
-    samples = self.law.frontier(self.samples, c, self.cost)
-    low, high = bootstrap.interval(np.asarray(samples))
-    seen = self.points.flops
+    best, samples = (
+      self.law.frontier(theta, c, self.cost)
+      for theta in (self.theta, self.samples)
+    )
+    if best is None or samples is None:
+      best = samples = np.full((1, len(c)), np.nan)
+    low, high = bootstrap.interval(samples)
+    seen = self.law.known(self.points)
+    if not len(seen):
+      return Prediction(best[0], low, high, np.full(len(c), np.inf))
     factor = np.maximum(np.maximum(c / seen.max(), seen.min() / c), 1)
     return Prediction(best[0], low, high, factor)
 
@@ -247,7 +260,7 @@ def _compared(result: Fit) -> Fit:
 
 def _backtest(result: Fit, starts: int) -> list[dict[str, Any]] | None:
   """The largest budget's points, predicted by a fit of the others."""
-  parts = backtest.split(result.points)
+  parts = result.law.held_out(result.points)
   if parts is None or parts[0].sum() < result.law.least:
     return None
   smaller, held = (result.points.take(part) for part in parts)

@@ -106,16 +106,16 @@ def _predictions(
   fit: 'Fit', compute: np.ndarray, places: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
   """The loss at each asked point, and of the best cell at each compute."""
-  asked = [(dict(place), fit.predict(**place)) for place in places]
   entries = [
-    _prediction(place, p, 0) | _accuracy(fit, place) for place, p in asked
+    _prediction(place, fit.predict(**place), 0, fit.law.of_cells)
+    | _accuracy(fit, place)
+    for place in map(dict, places)
   ]
-  best = fit.frontier(compute) if len(compute) else None
-  if best is not None:
-    entries += [
-      _prediction({'compute': float(c)}, best, i) for i, c in enumerate(compute)
-    ]
-  return entries
+  best = fit.frontier(compute)
+  return entries + [
+    _prediction({'compute': float(c)}, best, i, fit.law.of_compute)
+    for i, c in enumerate(compute)
+  ]
 
 
 def _accuracy(fit: 'Fit', place: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,13 +128,15 @@ def _accuracy(fit: 'Fit', place: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _prediction(
-  place: dict[str, Any], prediction: 'Prediction', i: int
+  place: dict[str, Any], prediction: 'Prediction', i: int, unknown: str
 ) -> dict[str, Any]:
+  """An entry; where the law does not know the loss, `note` says why."""
   value, low, high, factor = (float(column[i]) for column in prediction)
-  return {
+  entry = {
     'at': place,
     'value': value,
-    'interval95': [low, high],
+    'interval95': [low, high] if math.isfinite(low) else None,
     'outside': factor > 1,
     'factor': factor,
   }
+  return entry if math.isfinite(value) else {**entry, 'note': unknown}

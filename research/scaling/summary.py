@@ -64,7 +64,8 @@ def _prediction(entry: Mapping[str, Any]) -> str:
   )
   right = entry.get('accuracy')
   more = f', accuracy {_ranged(right)}' if right else ''
-  return f'  loss at {place}: {_ranged(entry)}{more}, {where}'
+  why = f' ({entry["note"]})' if 'note' in entry else ''
+  return f'  loss at {place}: {_ranged(entry)}{why}{more}, {where}'
 
 
 def _backtest(entries: list[Mapping[str, Any]] | None) -> list[str]:

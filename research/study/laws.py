@@ -130,7 +130,7 @@ def _frontier(found: Mapping[str, Fit]) -> Table:
     losses = fit.frontier(asked)
     for i, best in enumerate(fit.optimum(asked)):
       loss = '–'
-      if losses is not None:
+      if math.isfinite(losses.value[i]):
         ends = [float(losses.low[i]), float(losses.high[i])]
         loss = _ranged(float(losses.value[i]), ends)
       tried = '–' if asked[i] not in budgets else _parabola(fit, asked[i])

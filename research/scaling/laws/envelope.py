@@ -5,7 +5,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from research.scaling.laws.allocation import Allocation, Optima, lines
+from research.scaling.laws.allocation import (
+  COORDINATES,
+  Allocation,
+  Optima,
+  through,
+)
 from research.scaling.points import Points
 
 
@@ -25,6 +30,7 @@ class Envelope(Allocation):
 
   name: ClassVar[str] = 'envelope'
   values: int = 1500
+  of_cells: ClassVar[str] = 'it knows the best cells only; ask by --compute'
 
   @property
   def least(self) -> int:
@@ -42,8 +48,24 @@ class Envelope(Allocation):
     best = np.argmin(np.where(np.isfinite(losses), losses, np.inf), axis=0)
     n = sizes[best]
     inner = tried & (n > sizes.min()) & (n < sizes.max())
-    d = tokens[best, np.arange(self.values)]
-    return Optima(compute[inner], n[inner], d[inner])
+    d, least = (x[best, np.arange(self.values)] for x in (tokens, losses))
+    return Optima(compute[inner], n[inner], d[inner], least[inner])
+
+  def held_out(self, points: Points) -> tuple[np.ndarray, np.ndarray] | None:
+    """What had been spent at two thirds of `last`'s compute, and everything."""
+    found = self.optima(points, points.loss)
+    if not len(found.compute):
+      return None
+    before = points.flops < found.compute[self.last(found)] / 1.5
+    return (before, np.ones_like(before)) if before.any() else None
+
+  def last(self, optima: Optima) -> int:
+    """The middle of where the largest inner size is best.
+
+    At the ends of such a stretch N* is off by half a step of the ladder.
+    """
+    largest = np.flatnonzero(optima.params == optima.params.max())
+    return int(largest[len(largest) // 2])
 
   def faults(self, points: Points) -> list[str]:
     sizes = len(np.unique(self.optima(points, points.loss).params))
@@ -64,8 +86,8 @@ class Envelope(Allocation):
     for _ in range(count):
       drawn = np.unique(rng.integers(len(curves), size=len(curves)))
       some = points.take(np.concatenate([curves[i] for i in drawn]))
-      fits.append(lines(self.optima(some, some.loss)))
-    return np.array(fits).reshape(-1, 4)
+      fits.append(through(self.optima(some, some.loss)))
+    return np.array(fits).reshape(-1, COORDINATES)
 
   def leverage(self, theta: np.ndarray, points: Points) -> np.ndarray:
     return np.ones(len(points))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 import dataclasses
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -10,6 +10,9 @@ from research.config import BadInput
 from research.scaling import akima, isoflop
 from research.scaling.laws.allocation import Allocation, Optima
 from research.scaling.points import Points
+
+if TYPE_CHECKING:
+  from research.scaling.fit import Fit
 
 _WRONG = {
   'too few sizes': 'fewer than three sizes',
@@ -60,10 +63,17 @@ class IsoFlop(Allocation):
   name: ClassVar[str] = 'isoflop'
   over: Literal['params', 'tokens'] = 'params'
   curve: Literal['parabola', 'akima'] = 'parabola'
+  of_cells: ClassVar[str] = (
+    'its curves are of its own budgets; --compute asks for the best of another'
+  )
 
   @property
   def columns(self) -> tuple[str, ...]:
     return ('params', 'tokens', 'budget')
+
+  @property
+  def inputs(self) -> tuple[str, ...]:
+    return ('params', 'tokens')
 
   @property
   def least(self) -> int:
@@ -71,11 +81,11 @@ class IsoFlop(Allocation):
 
   def optima(self, points: Points, loss: np.ndarray) -> Optima:
     rows = [
-      (m.compute, m.params, m.tokens)
+      (m.compute, m.params, m.tokens, m.loss)
       for m in self.minima(points, loss)
       if m.verdict == 'inside'
     ]
-    return Optima(*np.array(rows).reshape(-1, 3).T)
+    return Optima(*np.array(rows).reshape(-1, 4).T)
 
   def faults(self, points: Points) -> list[str]:
     return [
@@ -89,6 +99,23 @@ class IsoFlop(Allocation):
     return [
       self._minimum(points.take(mine), loss[mine]) for mine in _budgets(points)
     ]
+
+  def losses(self, fit: 'Fit', where: Points) -> tuple[np.ndarray, np.ndarray]:
+    """Those of the budgets' curves; NaN at cells of no budget.
+
+    A cell is of a budget whose points' FLOPs it has, to one in a hundred.
+    """
+    points, count = fit.points, len(fit.samples)
+    again = self.imagined(points, fit.solution.theta, count, fit.seed)
+    value = np.full((1 + len(again), len(where)), np.nan)
+    for mine in _budgets(points):
+      own, x = points.take(mine), getattr(where, self.over)
+      near = where.flops > own.flops.min() / 1.01
+      near &= where.flops < own.flops.max() * 1.01
+      for i, loss in enumerate([points.loss, *again] if near.any() else []):
+        curve = self._minimum(own, loss[mine]).curve
+        value[i, near] = np.nan if curve is None else curve(x[near])
+    return value[0], value[1:]
 
   def fitted(self, theta: np.ndarray, points: Points) -> np.ndarray:
     """What parabolas say, for Akima's curve too: it leaves no residual."""

@@ -57,13 +57,22 @@ class Law(abc.ABC):
   Attributes:
     name: What `--law` calls it.
     columns: Columns of `Points` that it needs.
+    inputs: Those that it needs where its loss is asked for.
+    of_cells: Why it may not know the loss of a cell.
+    of_compute: Why it may not know the loss that a compute buys.
   """
 
   name: ClassVar[str]
+  of_cells: ClassVar[str] = 'the loss is not finite there'
+  of_compute: ClassVar[str] = 'it knows no best cell of a compute'
 
   @property
   def columns(self) -> tuple[str, ...]:
     return ('params', 'tokens')
+
+  @property
+  def inputs(self) -> tuple[str, ...]:
+    return self.columns
 
   @property
   @abc.abstractmethod
@@ -104,14 +113,19 @@ class Law(abc.ABC):
 
     No fits where neither residuals nor errors tell of the noise.
     """
-    noise = self.noise(points, theta)
-    if noise is None:
-      return np.empty((0, len(theta)))
-    fitted = self.fitted(theta, points)
-    losses = bootstrap.losses(noise, fitted, count, seed)
+    losses = self.imagined(points, theta, count, seed)
     blocks = [losses[i : i + 250] for i in range(0, len(losses), 250)]
     fits = [self.again(points, theta, block) for block in blocks]
     return np.concatenate([np.empty((0, len(theta))), *fits])
+
+  def imagined(
+    self, points: Points, theta: np.ndarray, count: int, seed: int
+  ) -> np.ndarray:
+    """Losses of `count` repetitions, [count, n]; [0, n] without noise."""
+    noise = self.noise(points, theta)
+    if noise is None:
+      return np.empty((0, len(points)))
+    return bootstrap.losses(noise, self.fitted(theta, points), count, seed)
 
   def noise(self, points: Points, theta: np.ndarray) -> bootstrap.Noise | None:
     """What the fit leaves of its points; None if it leaves nothing."""
@@ -122,6 +136,10 @@ class Law(abc.ABC):
     """The same law by another method, to be compared; None if there is none."""
     del points
     return None
+
+  def held_out(self, points: Points) -> tuple[np.ndarray, np.ndarray] | None:
+    """Masks of what a backtest fits and of what it compares with."""
+    return backtest.split(points)
 
   def backtest(self, before: 'Fit', held: Points) -> list[dict[str, Any]]:
     """The held-out points beside what a fit of the others says of them."""
@@ -135,9 +153,17 @@ class Law(abc.ABC):
   def loss(self, theta: np.ndarray, points: Points) -> np.ndarray:
     """The law's loss, [fits, n]."""
 
+  def losses(self, fit: 'Fit', where: Points) -> tuple[np.ndarray, np.ndarray]:
+    """A fit's loss, [n], and those of its bootstrap, [bootstrap, n]."""
+    return self.loss(fit.theta, where)[0], self.loss(fit.samples, where)
+
   def fitted(self, theta: np.ndarray, points: Points) -> np.ndarray:
     """The loss that the fit gives its own points, [n]; NaN where none."""
     return self.loss(theta[None], points)[0]
+
+  def known(self, points: Points) -> np.ndarray:
+    """Computes at which points tell the best loss, [any]."""
+    return points.flops
 
   @abc.abstractmethod
   def leverage(self, theta: np.ndarray, points: Points) -> np.ndarray:

@@ -57,6 +57,10 @@ class TwoStep(Law):
   checkpoints: Checkpoints | None = None
 
   @property
+  def inputs(self) -> tuple[str, ...]:
+    return ('params', 'tokens')
+
+  @property
   def objective(self) -> descent.Objective:
     return Chinchilla().objective
 
