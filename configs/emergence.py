@@ -24,6 +24,7 @@ from research.data.skills import (
   Labels,
   Parity,
   Recall,
+  Reverse,
   Sort,
 )
 from research.models.config import (
@@ -43,11 +44,11 @@ SEQ_LEN = 192  # holds four shots with their chains of thought
 TARGET_LEN = 40  # what span corruption of 192 tokens needs
 SKILLS = (
   Copy(length=8),
+  Reverse(length=6),
   Sort(length=5),
-  Recall(pairs=4),
   Hops(hops=2, nodes=5),
   Addition(digits=2),
-  Parity(bits=10, subset=3),
+  Parity(bits=10, subset=4),
   Labels(length=3),
 )
 Sizes = tuple[tuple[int, int], ...]  # width and blocks
@@ -85,8 +86,8 @@ def train(architecture: Architecture, width: int, depth: int) -> TrainConfig:
     optimizer=AdamW(b2=0.99),
     learning_rate=5e-3,
     batch_size=12,
-    n_steps=4000,
-    warmup_steps=200,
+    n_steps=3000,
+    warmup_steps=150,
     checkpoints=Checkpoints(every=1000),
   )
 
@@ -117,7 +118,7 @@ def evaluation(skills=SKILLS, n_items: int = 200) -> Evaluation:
 
 
 def skills() -> StudyConfig:
-  """Seven skills: six decoders with three seeds, four of each other kind."""
+  """Seven skills: seven decoders with three seeds, four of each other kind."""
   return StudyConfig(
     title='Emergence of skills',
     question=(
@@ -127,7 +128,7 @@ def skills() -> StudyConfig:
     designs=(
       *grids(
         'decoder',
-        ((16, 2), (32, 2), (32, 4), (48, 3), (64, 2), (64, 4)),
+        ((16, 2), (24, 2), (32, 2), (32, 4), (48, 3), (64, 2), (64, 4)),
         seeds=(0, 1, 2),
       ),
       *grids('encoder', ((16, 2), (32, 2), (32, 4), (64, 4)), seeds=(0,)),
