@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import pytest
 
@@ -18,6 +19,13 @@ def work(what, report):
   if what == 'die':
     os.kill(os.getpid(), signal.SIGKILL)
   what.write_text(str(os.getpid()))
+
+
+def wait(path, report):
+  """Says which process it is, then takes its time."""
+  path.write_text(str(os.getpid()))
+  report(0.5)
+  time.sleep(300)
 
 
 def heard(executor, groups):
@@ -58,6 +66,19 @@ def test_an_interrupt_ends_the_processes(tmp_path):
 
   with pytest.raises(KeyboardInterrupt):
     Pool(processes=1).run([[(0, tmp_path / 'a')]], work, listen)
+
+
+def test_a_terminated_study_leaves_no_process_behind(tmp_path):
+  def listen(event):
+    if event.share:
+      os.kill(os.getpid(), signal.SIGTERM)
+
+  with pytest.raises(SystemExit) as ended:
+    Pool(processes=1).run([[(0, tmp_path / 'a')]], wait, listen)
+  assert ended.value.code == 143
+  with pytest.raises(ProcessLookupError):
+    os.kill(int((tmp_path / 'a').read_text()), 0)
+  assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_cores_are_dealt_out_without_overlap():

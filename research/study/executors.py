@@ -5,12 +5,14 @@ one compiled step, so a group stays in one process. A cell that fails is news,
 and the rest go on.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+import contextlib
 import dataclasses
 import multiprocessing
 from multiprocessing import connection
 import os
 import signal
+import threading
 from typing import Any, NamedTuple
 
 from research.config import BadInput
@@ -77,22 +79,44 @@ class Pool:
   ) -> None:
     """Runs every cell, telling `listen` how it goes.
 
-    An interrupt ends the processes by SIGTERM, on which a run saves itself; a
-    process that dies fails the cell it was at, and another takes its place.
+    Ctrl-C and SIGTERM end the processes by SIGTERM, on which a run saves
+    itself; a process that dies fails the cell it was at, and another takes its
+    place.
     """
     waiting = [list(group) for group in groups]
     shares = _shares(self.processes)
-    workers = [_Worker(cores, work) for cores in shares[: len(waiting)]]
-    try:
-      for worker in workers:
-        worker.take(waiting)
-      while busy := [w for w in workers if w.group]:
-        for ready in connection.wait([w.pipe for w in busy]):
-          worker = next(w for w in busy if w.pipe is ready)
-          worker.hear(listen, waiting)
-    finally:
-      for worker in workers:
-        worker.end()
+    with _termination_raised():
+      workers = [_Worker(cores, work) for cores in shares[: len(waiting)]]
+      try:
+        for worker in workers:
+          worker.take(waiting)
+        while busy := [w for w in workers if w.group]:
+          for ready in connection.wait([w.pipe for w in busy]):
+            worker = next(w for w in busy if w.pipe is ready)
+            worker.hear(listen, waiting)
+      finally:
+        for worker in workers:
+          worker.end()
+
+
+@contextlib.contextmanager
+def _termination_raised() -> Iterator[None]:
+  """Makes SIGTERM end this process as an exception, so that it ends others.
+
+  Only the main thread can listen to signals.
+  """
+
+  def end(number, frame):
+    raise SystemExit(128 + number)
+
+  if threading.current_thread() is not threading.main_thread():
+    yield
+    return
+  before = signal.signal(signal.SIGTERM, end)
+  try:
+    yield
+  finally:
+    signal.signal(signal.SIGTERM, before)
 
 
 class _Worker:
