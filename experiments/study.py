@@ -1,10 +1,13 @@
 """Runs a study: plans its cells, trains (or reads) and evaluates them, reports.
 
     python -m experiments.study --config=configs.quickstart:study \
-        --workdir=runs/quick [--mode=run|plan|status|report]
+        --workdir=runs/quick [--mode=run|plan|status|report] [--max_hours=2]
 
 Cells that are done are not run again, one that was interrupted goes on where
 it was, and one that failed is tried anew. Cost: the plan prints it first.
+`--mode=plan` and `--max_hours` try some shapes on this device, for a minute at
+most, to say what each cell takes. With `--max_hours` a study that takes longer,
+or more memory than there is, is refused before it starts.
 """
 
 import sys
@@ -14,7 +17,8 @@ from etils import epath
 from tqdm import tqdm
 
 from research import config
-from research.study import listing, report, runner, store
+from research.config import BadInput
+from research.study import calibration, listing, report, runner, store
 from research.study.plan import StudyConfig, cells
 from research.train import compiled
 
@@ -27,21 +31,24 @@ _MODE = flags.DEFINE_enum(
   ['run', 'plan', 'status', 'report'],
   'Run the study, or only print its plan or status, or only write its report.',
 )
+_MAX_HOURS = flags.DEFINE_float(
+  'max_hours', None, 'Refuse a study that would take longer.', lower_bound=0
+)
 
 
 def main(study: StudyConfig) -> None:
   """Does what `--mode` says; exits with status 1 if a cell failed."""
   workdir = epath.Path(_WORKDIR.value)
+  compiled.keep()
   if _MODE.value == 'plan':
-    print(listing.plan(study))
+    print(listing.plan(study, _costs(study, asked=True)))
     return
   runner.check(study, workdir)
   if _MODE.value == 'status':
     print(listing.status(cells(study), workdir))
     return
   if _MODE.value == 'run':
-    compiled.keep()
-    print(listing.plan(study), flush=True)
+    print(listing.plan(study, _costs(study)), flush=True)
     train(study, workdir)
   table = store.frame(workdir)
   print(listing.results(table))
@@ -53,6 +60,27 @@ def main(study: StudyConfig) -> None:
       print(f'{state}: {name}: {reason}')
   if any(status.state == 'failed' for _, status in states):
     sys.exit(1)
+
+
+def _costs(study: StudyConfig, asked: bool = False) -> calibration.Costs | None:
+  """What cells take here, if that is asked, or limited by `--max_hours`.
+
+  Where there is no limit, a device on which nothing can be tried is no error:
+  studies are planned on laptops.
+  """
+  limit = _MAX_HOURS.value
+  if limit is None and not asked:
+    return None
+  try:
+    costs = calibration.calibrate(study)
+  except BadInput as error:
+    if limit is not None:
+      raise
+    print(f'not tried here: {error}')
+    return None
+  if limit is not None:
+    calibration.check(study, costs, limit)
+  return costs
 
 
 def train(study: StudyConfig, workdir: store.Path) -> None:

@@ -48,6 +48,11 @@ Listen = Callable[[Event], None]
 class InProcess:
   """Cells one after another in this process, which uses every core."""
 
+  @property
+  def at_once(self) -> int:
+    """How many cells are run at the same time."""
+    return 1
+
   def run(
     self, groups: Sequence[Sequence[Cell]], work: Work, listen: Listen
   ) -> None:
@@ -73,6 +78,11 @@ class Pool:
   def __post_init__(self):
     if self.processes is not None and self.processes < 1:
       raise BadInput(f'processes={self.processes} must be at least 1')
+
+  @property
+  def at_once(self) -> int:
+    """How many cells are run at the same time."""
+    return len(_shares(self.processes))
 
   def run(
     self, groups: Sequence[Sequence[Cell]], work: Work, listen: Listen

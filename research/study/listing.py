@@ -6,13 +6,19 @@ from typing import Any
 import pandas as pd
 
 from research.study import published, store
+from research.study.calibration import Costs
 from research.study.cells import Cell
 from research.study.plan import StudyConfig, cells, groups
 from research.study.published import GIB, Published
 
 
-def plan(study: StudyConfig) -> str:
-  """Cells with parameters, tokens, FLOPs and estimated time, and the sums."""
+def plan(study: StudyConfig, costs: Costs | None = None) -> str:
+  """Cells with parameters, tokens, FLOPs and estimated time, and the sums.
+
+  Args:
+    study: What is planned.
+    costs: What was found by trying; None: time by the study's stated rate.
+  """
   planned = [c for c in cells(study) if not isinstance(c.config, Published)]
   read = _suite(study)
   if not planned:
@@ -23,21 +29,41 @@ def plan(study: StudyConfig) -> str:
       _count(cell.params),
       _count(cell.tokens),
       f'{cell.flops:.2e}',
-      _clock(cell.flops / study.flops_per_second),
+      *_cost(cell, study, costs),
     )
     for cell in planned
   ]
   flops = sum(cell.flops for cell in planned)
   shapes = len(groups(planned))
-  seconds = flops / study.flops_per_second + shapes * study.seconds_per_shape
+  if costs is None:
+    seconds = flops / study.flops_per_second + shapes * study.seconds_per_shape
+    basis = f'{study.flops_per_second:.1e} FLOP/s'
+  else:
+    seconds = costs.total(study)
+    basis = (
+      f'the speed of the {costs.tried} tried here, {costs.processes} at a time,'
+    )
   total = (
     f'{len(planned)} cells of {shapes} shapes, {flops:.2e} model FLOPs,'
-    f' about {_clock(seconds)} at {study.flops_per_second:.1e} FLOP/s and'
+    f' about {_clock(seconds)} at {basis} and'
     f' {study.seconds_per_shape:.0f} s of compilation and evaluation a shape'
   )
   heads = ('cell', 'parameters', 'tokens', 'FLOPs', 'training')
+  heads += () if costs is None else ('memory',)
   trained = f'{study.title}\n{_table(heads, rows)}\n{total}'
   return f'{trained}\n{read}' if read else trained
+
+
+def _cost(
+  cell: Cell, study: StudyConfig, costs: Costs | None
+) -> tuple[str, ...]:
+  """The cell's time of training and, if shapes were tried, its memory."""
+  if costs is None:
+    return (_clock(cell.flops / study.flops_per_second),)
+  seconds, cost = costs.training(cell), costs.by_cell.get(cell.name)
+  memory = None if cost is None or cost.memory is None else cost.memory / 1e6
+  time = '–' if seconds is None else _clock(seconds)
+  return time, '–' if memory is None else f'{memory:.3g} MB'
 
 
 def _suite(study: StudyConfig) -> str:

@@ -4,6 +4,7 @@ import hashlib
 import os
 import pathlib
 import platform
+from typing import Any
 
 import jax
 
@@ -19,9 +20,10 @@ def keep() -> None:
   another. JAX's own variables come first: JAX_COMPILATION_CACHE_DIR names
   another folder, JAX_ENABLE_COMPILATION_CACHE=false keeps nothing.
   """
-  if not jax.config.jax_enable_compilation_cache:
+  settings: Any = jax.config  # whose attributes no type declares
+  if not settings.jax_enable_compilation_cache:
     return
-  if jax.config.jax_compilation_cache_dir is None:
+  if settings.jax_compilation_cache_dir is None:
     folder = cache.default_folder() / 'compiled' / _kind()
     jax.config.update('jax_compilation_cache_dir', str(folder))
   # By default JAX keeps only what took a second to compile.

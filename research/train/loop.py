@@ -208,6 +208,18 @@ def check(cfg: TrainConfig) -> None:
   _batches(cfg, dataset, 0, None).close()  # Refuses what does not fit.
 
 
+def memory(cfg: TrainConfig) -> int | None:
+  """Bytes that training holds on each device; None where XLA does not say.
+
+  Raises:
+    BadInput: As `train`.
+  """
+  job = _job(cfg)
+  with contextlib.closing(job.batches(0, None)) as batches:
+    batch, _ = next(batches)
+  return job.program.memory(batch, job.hyper)
+
+
 def _job(cfg: TrainConfig) -> Job:
   check(cfg)
   dataset = pipeline.prepare(cfg.data)

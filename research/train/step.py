@@ -275,6 +275,26 @@ class Program:
     """`update`, dispatched to the devices; `leaves` are used up."""
     return self._step(leaves, batch, hyper)
 
+  def memory(self, batch: Mapping[str, Any], hyper: Hyper) -> int | None:
+    """Bytes that a step holds on each device, as XLA plans it.
+
+    Its arguments, results where these have no argument's place, and what lies
+    between. None under `pmap`, and where XLA does not say.
+    """
+    if self._mapped:
+      return None
+    abstract = jax.tree.leaves(self.abstract)
+    compiled = self._step.lower(abstract, batch, hyper).compile()
+    found = compiled.memory_analysis()
+    if found is None:
+      return None
+    return (
+      found.argument_size_in_bytes
+      + found.output_size_in_bytes
+      - found.alias_size_in_bytes
+      + found.temp_size_in_bytes
+    )
+
   def leaves(self, state: TrainState) -> list[jax.Array]:
     """`state`, laid out as `abstract` says, as `step` takes it."""
     leaves = jax.tree.leaves(state)

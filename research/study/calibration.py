@@ -1,0 +1,305 @@
+"""What a study's cells will cost, from some of its shapes tried on the device.
+
+The cells of a shape share a compiled step. As many shapes as a minute allows
+are compiled and stepped, first those that are furthest apart, by the executor
+that the study itself will use; what the others take follows from these. The
+text is a small stand-in, so that nothing is fetched or tokenised for a plan.
+"""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import tempfile
+import time
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import scipy.optimize
+
+from research import config, files, provenance
+from research.config import BadInput
+from research.data import cache
+from research.data.markov import Markov
+from research.data.pipeline import DataConfig
+from research.data.tokenizers import Bytes
+from research.study.cells import Cell
+from research.study.plan import StudyConfig, cells, groups
+from research.train import loop
+from research.train.checkpoints import Checkpoints
+from research.train.config import TrainConfig
+from research.train.peak import peak
+
+BUDGET = 50.0
+"""Seconds after which no other shape is tried."""
+
+TRIAL = 0.7
+"""Seconds of steps, at the rate that the study states."""
+
+LEAST = 10
+"""Steps of a trial: the first is not timed, and one alone tells little."""
+
+STATE = 16
+"""Bytes a parameter: itself, its gradient and two moments."""
+
+TEXT = Markov(n_documents=64)
+
+
+class Cost(NamedTuple):
+  """What a shape takes.
+
+  Attributes:
+    seconds: Of a step.
+    memory: Bytes on a device while it trains; None where XLA does not say.
+    measured: Whether it was tried; else it follows from those that were.
+  """
+
+  seconds: float
+  memory: float | None
+  measured: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Costs:
+  """What the cells of a study take.
+
+  Attributes:
+    by_cell: By a cell's name; cells that are not trained have none.
+    processes: How many cells are trained at a time.
+    tried: How many shapes were tried.
+  """
+
+  by_cell: Mapping[str, Cost]
+  processes: int
+  tried: int
+
+  def training(self, cell: Cell) -> float | None:
+    """Seconds of the cell's steps; None where it is not trained."""
+    if cell.name not in self.by_cell:
+      return None
+    assert isinstance(cell.config, TrainConfig)
+    return cell.config.n_steps * self.by_cell[cell.name].seconds
+
+  def total(self, study: StudyConfig) -> float:
+    """Seconds of the study: of its steps, and what it states for each shape.
+
+    The cells of a shape stay in one process, so the longest shape is a bound.
+    """
+    shapes = [
+      study.seconds_per_shape + sum(self.training(cell) or 0 for _, cell in g)
+      for g in groups(cells(study))
+    ]
+    return max(sum(shapes) / self.processes, *shapes)
+
+
+def calibrate(study: StudyConfig) -> Costs:
+  """Tries shapes of the study, or reads what was found when it was last asked.
+
+  Results are kept in the user's cache, apart for each device and version.
+
+  Raises:
+    BadInput: A shape does not fit its devices, or no shape can be tried here.
+  """
+  shapes = [g for g in groups(cells(study)) if _trained(g[0][1])]
+  firsts = [g[0][1] for g in shapes]
+  path = _kept(study)
+  if path.exists():
+    tried = json.loads(path.read_text())
+  else:
+    tried = _try(study, firsts)
+    if firsts and not tried:
+      raise BadInput(
+        f'no shape of the study makes {LEAST} steps on this device within'
+        f' {BUDGET:.0f} s'
+      )
+    files.write_whole(path, json.dumps(tried))
+  known = {int(i): Cost(**cost, measured=True) for i, cost in tried.items()}
+  costs = {
+    cell.name: known.get(i) or _follow(firsts, known, firsts[i])
+    for i, group in enumerate(shapes)
+    for _, cell in group
+  }
+  return Costs(costs, study.executor.at_once, len(known))
+
+
+def check(study: StudyConfig, costs: Costs, max_hours: float) -> None:
+  """Refuses a study that takes too long or does not fit in memory.
+
+  Raises:
+    BadInput: So it is; the line names the largest cell.
+  """
+  hours = costs.total(study) / 3600
+  if hours > max_hours:
+    raise BadInput(
+      f'max_hours={max_hours:g}: the study takes about {hours:.3g} hours here;'
+      ' allow more, or plan fewer or smaller cells'
+    )
+  there = memory_there()
+  needed = {n: c.memory for n, c in costs.by_cell.items() if c.memory}
+  worst = max(needed, key=lambda name: needed[name] or 0, default=None)
+  if worst and (needed[worst] or 0) * costs.processes > there:
+    raise BadInput(
+      f'cell {worst} needs about {needed[worst]:.2e} bytes of memory for each'
+      f' of {costs.processes} processes, and {there:.2e} are there; lower'
+      ' batch_size, or raise accumulation'
+    )
+
+
+def memory_there() -> int:
+  """Bytes of an accelerator's memory, or of the machine's."""
+  told = jax.devices()[0].memory_stats() or {}
+  if 'bytes_limit' in told:
+    return told['bytes_limit']
+  return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+
+
+class Trial(NamedTuple):
+  """What an executor does with a shape: steps it, and writes what it took.
+
+  Attributes:
+    folder: Where the findings go, a file a shape.
+    flops_per_second: The rate that decides how many steps are made.
+    deadline: Time (`time.time`) after which nothing is tried any more.
+  """
+
+  folder: pathlib.Path
+  flops_per_second: float
+  deadline: float
+
+  def __call__(self, what: tuple[int, TrainConfig], report: Any) -> None:
+    i, cfg = what
+    rate = min(self.flops_per_second, peak(jax.device_count()) or np.inf)
+    ends = time.time() + LEAST * cfg.flops_per_step / rate
+    if ends > self.deadline or STATE * cfg.model.n_params > memory_there():
+      return
+    n_sentinels = cfg.data.tokenizer.n_sentinels
+    data = DataConfig(
+      corpus=TEXT,
+      tokenizer=Bytes(n_sentinels=n_sentinels),
+      validation_share=0,
+    )
+    cfg = dataclasses.replace(
+      cfg,
+      data=data,
+      n_steps=int(np.clip(TRIAL * rate / cfg.flops_per_step, LEAST, 1000)),
+      warmup_steps=1,
+      checkpoints=Checkpoints(every=None),
+    )
+    with tempfile.TemporaryDirectory() as workdir:
+      found = loop.train(cfg, workdir)
+    assert found.tokens_per_second is not None
+    cost = {
+      'seconds': cfg.tokens_per_step / found.tokens_per_second,
+      'memory': loop.memory(cfg),
+    }
+    files.write_whole(self.folder / f'{i}.json', json.dumps(cost))
+
+
+def _try(study: StudyConfig, firsts: Sequence[Cell]) -> dict[str, Any]:
+  """What each shape that was tried takes, by its index."""
+  with tempfile.TemporaryDirectory() as name:
+    folder = pathlib.Path(name)
+    work = Trial(folder, study.flops_per_second, time.time() + BUDGET)
+    one_by_one = [[(i, (i, firsts[i].config))] for i in _spread(firsts)]
+
+    def listen(event):
+      if event.state == 'failed':
+        name = firsts[event.cell].name
+        raise BadInput(f'cell {name} cannot be tried: {event.reason}')
+
+    study.executor.run(one_by_one, work, listen)
+    return {p.stem: json.loads(p.read_text()) for p in folder.iterdir()}
+
+
+def _spread(firsts: Sequence[Cell]) -> list[int]:
+  """Every index: ends of each architecture's sizes first, then between them."""
+  by_kind: dict[str, list[int]] = {}
+  for i in sorted(range(len(firsts)), key=lambda i: _features(firsts[i])[1]):
+    by_kind.setdefault(firsts[i].architecture, []).append(i)
+  ranked = []
+  for indices in by_kind.values():
+    last = max(len(indices) - 1, 1)
+    for place, i in enumerate(indices):
+      ranked.append((_depth(place, last), i))
+  return [i for _, i in sorted(ranked)]
+
+
+def _depth(place: int, last: int) -> int:
+  """How often [0, last] is halved until `place` is an end; 0 for the ends."""
+  low, high, depth = 0, last, 0
+  while place not in (low, high):
+    depth, middle = depth + 1, (low + high) // 2
+    low, high = (low, middle) if place <= middle else (middle, high)
+  return depth
+
+
+def _follow(
+  firsts: Sequence[Cell], known: Mapping[int, Cost], cell: Cell
+) -> Cost:
+  """The cost of a shape that was not tried: a sum over what a step handles.
+
+  Coefficients are not negative and make relative errors small; shapes of the
+  same architecture are preferred where four of them were tried.
+  """
+  kin = [i for i in known if firsts[i].architecture == cell.architecture]
+  used = kin if len(kin) >= 4 else list(known)
+  features = np.array([_features(firsts[i]) for i in used])
+  mine = _features(cell)
+
+  def predict(values: list[float | None]) -> float | None:
+    if None in values:
+      return None
+    y = np.array(values, float)
+    scale = features.max(axis=0)
+    found, _ = scipy.optimize.nnls(
+      features / scale / y[:, None], np.ones(len(y))
+    )
+    return float(mine / scale @ found)
+
+  costs = [known[i] for i in used]
+  seconds = predict([c.seconds for c in costs])
+  assert seconds is not None
+  return Cost(
+    seconds,
+    predict([c.memory for c in costs]),
+    measured=False,
+  )
+
+
+def _features(cell: Cell) -> np.ndarray:
+  """What a step handles: itself, FLOPs, parameters, logits, stream, scores."""
+  cfg = cell.config
+  assert isinstance(cfg, TrainConfig)
+  model = cfg.model
+  rows = cfg.batch_size // cfg.accumulation
+  source, target = model.seq_len, getattr(model, 'target_len', None)
+  tokens, pairs, predicted = source, source**2, source
+  if target is not None:  # A second stack, with cross attention.
+    tokens, pairs = tokens + target, pairs + target**2 + source * target
+    predicted = target
+  heads = getattr(model, 'n_heads', 1)
+  return np.array(
+    [
+      1.0,
+      cfg.flops_per_step,
+      model.n_params,
+      rows * predicted * model.vocab_size,
+      rows * tokens * model.n_layers * model.d_model,
+      rows * pairs * model.n_layers * heads,
+    ]
+  )
+
+
+def _trained(cell: Cell) -> bool:
+  return isinstance(cell.config, TrainConfig)
+
+
+def _kept(study: StudyConfig) -> pathlib.Path:
+  """Where this study's findings on this device are kept."""
+  told = json.dumps([provenance.provenance(), study.executor.at_once])
+  here = hashlib.sha256(told.encode()).hexdigest()[:12]
+  name = f'{config.fingerprint(study)}-{here}.json'
+  return cache.default_folder() / 'calibration' / name
