@@ -19,7 +19,8 @@ from absl import flags
 
 from research import config, fields
 from research.config import BadInput
-from research.inference import beams
+from research.data.tokenizer_file import library
+from research.inference import beams, chat
 from research.inference.fill import fill
 from research.inference.generate import Generation, generate
 from research.inference.text import Text, shown
@@ -132,11 +133,8 @@ def _fill(loaded: Loaded, given: dict[str, str]) -> None:
   for name in (*given, *['stop'] * bool(_STOP.value)):
     if name != 'top_k':
       raise BadInput(f'--{name} has no part in filling masks; leave it out')
-  mask = loaded.frame.mask
   for prompt in _PROMPT.value:
-    ids = []
-    for i, part in enumerate(prompt.split(_MASK)):
-      ids += [mask] * (i > 0) + loaded.tokenizer.encode(part).tolist()
+    ids = masked(prompt, loaded)
     top_k = fields.parse(given.get('top_k', '5'), int, None, 'top_k')
     filled = fill(
       loaded.model, ids, loaded.frame, loaded.tokenizer, top_k=top_k
@@ -144,6 +142,19 @@ def _fill(loaded: Loaded, given: dict[str, str]) -> None:
     print(loaded.tokenizer.decode(filled.ids))
     for guesses in filled.guesses:
       print('  '.join(f'{g.text!r} {g.probability:.3f}' for g in guesses))
+
+
+def masked(prompt: str, loaded: Loaded) -> list[int]:
+  """The ids of a prompt with its masks."""
+  mask, tokenizer = loaded.frame.mask, loaded.tokenizer
+  if mask is None:
+    raise BadInput(f'workdir={_WORKDIR.value}: its vocabulary has no mask')
+  if tokenizer.specials.own is None:
+    first, *rest = map(tokenizer.encode, prompt.split(_MASK))
+    return [*first, *(i for part in rest for i in (mask, *part))]
+  # A published mask may take the space before it, as its tokenizer knows.
+  name = library(tokenizer).id_to_token(mask)
+  return chat.encode(tokenizer, prompt.replace(_MASK, name))
 
 
 if __name__ == '__main__':

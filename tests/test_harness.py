@@ -6,6 +6,7 @@ import types
 import by_hand
 import numpy as np
 import pytest
+import small_tokenizers
 import variants
 
 from research.config import BadInput
@@ -158,6 +159,78 @@ def test_an_imported_model_is_the_same_model(pair, tmp_path):
       getattr(one, method)(requests(case)) for one in (pair[1], again)
     )
     assert first == second
+
+
+@pytest.fixture(scope='module')
+def spaced(lm_eval, tmp_path_factory):
+  """The same of a LLaMA whose tokenizer puts a space in front of texts."""
+  from lm_eval.models.huggingface import HFLM
+  import torch
+  import transformers
+
+  from research.evals import harness
+  from research.interop import imported, source
+  from research.study.loaded import load
+
+  folder = tmp_path_factory.mktemp('llama')
+  (folder / 'theirs').mkdir()
+  file = folder / 'theirs' / 'tokenizer.json'
+  file.write_text(small_tokenizers.llama())
+  tokenizer = transformers.PreTrainedTokenizerFast(
+    tokenizer_file=str(file), bos_token='<s>', eos_token='</s>'
+  )
+  tokenizer.pad_token = '</s>'
+  torch.manual_seed(0)
+  model = transformers.LlamaForCausalLM(
+    transformers.LlamaConfig(
+      vocab_size=len(tokenizer),
+      max_position_embeddings=LENGTH,
+      hidden_size=16,
+      intermediate_size=32,
+      num_hidden_layers=2,
+      num_attention_heads=4,
+      initializer_range=0.4,
+      bos_token_id=1,
+      eos_token_id=2,
+    )
+  )
+  # Bytes and specials are never the likeliest: texts are to be whole.
+  with torch.no_grad():
+    model.lm_head.weight[:259] = 0
+  model.save_pretrained(folder / 'theirs')
+  theirs = HFLM(
+    pretrained=model, tokenizer=tokenizer, device='cpu', batch_size=4
+  )
+  found = source.read(str(folder / 'theirs'))
+  imported.write(folder / 'ours', found, 'a test')
+  read = load(folder / 'ours')
+  ours = harness.Model(read.model, read.tokenizer, read.frame)
+  return theirs, ours, folder
+
+
+def test_a_tokenizer_that_changes_text_gives_the_harness_s_own(spaced):
+  cases = [
+    ('', 'the sea'),
+    ('the sea ', 'is a ship'),
+    ('the sea  ', ' sails'),
+    ('a ship', '\n'),
+    ('a ship:', ' naïve 日本'),
+    (text(60, 1), ' captain'),
+  ]
+  theirs, ours = both(spaced, 'loglikelihood', *cases)
+  np.testing.assert_allclose(
+    [nats for nats, _ in ours], [nats for nats, _ in theirs], rtol=0, atol=1e-4
+  )
+  assert [best for _, best in ours] == [best for _, best in theirs]
+  # Or it would also score the template's bos, after the bos of its own.
+  spaced[0].add_bos_token = False
+  theirs, ours = both(spaced, 'loglikelihood_rolling', (text(20, 3),))
+  spaced[0].add_bos_token = None
+  np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-4)
+  how = {'until': ['\n'], 'max_gen_toks': 10, 'do_sample': False}
+  prompts = 'the sea', text(9, 5), 'a\n', ' captain'
+  theirs, ours = both(spaced, 'generate_until', *((p, how) for p in prompts))
+  assert theirs == ours and any(theirs)
 
 
 def test_too_long_a_continuation_is_refused_as_the_harness_does(pair):

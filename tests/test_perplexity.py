@@ -14,8 +14,9 @@ from research.data.corruption import Masked, SpanCorruption
 from research.data.layout import Layout
 from research.data.pipeline import Dataset
 from research.data.tokenizers import Bytes
+from research.data.words import word_starts
 from research.evals import likelihood, perplexity, yardstick
-from research.evals.windows import windows, word_starts
+from research.evals.windows import windows
 from research.inference import score
 from research.models.config import ModelConfig
 from research.models.ngram import NGram

@@ -48,12 +48,12 @@ def test_what_we_export_comes_back_with_its_tokenizer_and_writes(tmp_path):
   )
 
 
-def test_a_model_without_a_lossless_tokenizer_is_refused_by_name(tmp_path):
+def test_a_model_without_its_tokenizer_is_refused_by_name(tmp_path):
   cfg = variants.config('decoder', gated=True, activation='silu')
   exporting.write(tmp_path / 'a', variants.build(cfg))
   found = source.read(str(tmp_path / 'a'))
   imported.write(tmp_path / 'b', found, 'a')
-  with pytest.raises(BadInput, match='without a tokenizer'):
+  with pytest.raises(BadInput, match='without its tokenizer'):
     trained.load(tmp_path / 'b')
 
 

@@ -20,7 +20,9 @@ def masked_batch(
   token drawn uniformly, and the rest as they are.
   """
   specials = layout.specials
-  chosen = choose(rng, rows < specials.n_text, rate)
+  # A published vocabulary has its separator among the ids of text.
+  eligible = (rows < specials.n_text) & (rows != specials.bos)
+  chosen = choose(rng, eligible, rate)
   fate = rng.random(rows.shape)
   noise = rng.integers(0, specials.n_text, rows.shape, np.int32)
   hidden = chosen & (fate < mask_share)

@@ -21,6 +21,12 @@ def byte_level(piece: str) -> bytes:
   return bytes(_byte_of()[character] for character in piece)
 
 
+def word_piece(piece: str, inside: str) -> bytes:
+  """The bytes of a WordPiece: a space before all that do not go on a word."""
+  within = piece.removeprefix(inside)
+  return (f' {piece}' if within == piece else within).encode('utf-8')
+
+
 def marked(piece: str) -> bytes:
   """The bytes of a sentencepiece: `<0x0A>` is a byte, U+2581 a space."""
   if len(piece) == 6 and piece.startswith('<0x') and piece.endswith('>'):

@@ -11,7 +11,7 @@ from jaxtyping import Int, Shaped
 import numpy as np
 
 from research.config import BadInput, fingerprint
-from research.data import cache, order, store
+from research.data import cache, order, store, words
 from research.data.corpora import Corpus, Embedded
 from research.data.corruption import Objective, check_objectives, corrupt
 from research.data.layout import Architecture, Batch, Layout
@@ -65,6 +65,8 @@ class Dataset:
     hash: 16 hex digits; of all tokens, their split and their meaning.
     mask_documents: As in the config.
     counts: Documents, words and bytes of `train` and of each domain held out.
+    sizes: Bytes and words of each token held out, [t, 2] of each domain, where
+      the tokenizer cannot tell them from ids.
   """
 
   train: Shaped[np.ndarray, ' t']
@@ -75,6 +77,7 @@ class Dataset:
   counts: Mapping[str, Mapping[str, int]] = dataclasses.field(
     default_factory=dict
   )
+  sizes: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
   @property
   def n_train_tokens(self) -> int:
@@ -97,6 +100,22 @@ class Dataset:
     """
     parts = np.split(tokens, self.boundaries(tokens))
     return sum(len(self.tokenizer.decode(part).split()) for part in parts)
+
+  def measure(
+    self, domain: str, index: Int[np.ndarray, 'r t']
+  ) -> tuple[Int[np.ndarray, 'r t'], Int[np.ndarray, 'r t']]:
+    """Bytes of text that held-out tokens stand for, and words begun in them.
+
+    Args:
+      domain: Whose tokens.
+      index: Their places in it; those of a row follow each other.
+    """
+    if domain in self.sizes:
+      found = np.asarray(self.sizes[domain])[index].astype(np.int64)
+      return found[..., 0], found[..., 1]
+    tokens = np.asarray(self.validation[domain])[index]
+    begun = words.word_starts(tokens.ravel(), self.tokenizer)
+    return self.tokenizer.byte_lengths[tokens], begun.reshape(tokens.shape)
 
   def n_rows(self, row_len: int) -> int:
     """Rows of `row_len` tokens, and one to predict, in the training tokens."""
@@ -128,6 +147,9 @@ def prepare(cfg: DataConfig) -> Dataset:
     hash=meta['hash'],
     mask_documents=cfg.mask_documents,
     counts={name: part['counts'] for name, part in meta['parts'].items()},
+    sizes={
+      name.partition('/')[2]: x for name, x in store.sizes(folder).items()
+    },
   )
 
 

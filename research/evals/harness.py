@@ -193,7 +193,9 @@ class Model(TemplateLM):
       tokenizer=self.ids,
       batch_size=self.batch_size,
     )
-    return [text.text for (text,) in texts]
+    # The decoders of tokenizers that change text drop the space in front.
+    space = '' if self.ids.lossless else ' '
+    return [text.text.removeprefix(space) for (text,) in texts]
 
   def chat_template(self, chat_template: bool | str = False) -> str | None:
     return self.template if chat_template else None
@@ -298,7 +300,7 @@ def _rule(task: str, found: dict[str, Any], model: Model) -> str:
   return (
     f'lm-eval {lm_eval.__version__}, version {version} of the task,'
     f' {found["n-shot"].get(task, 0)} shots, {chat}, {bos}, windows of'
-    f' {model.max_length} tokens without overlap'
+    f' {model.max_length} tokens without overlap{model.ids.caveat}'
   )
 
 

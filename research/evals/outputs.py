@@ -126,7 +126,7 @@ class _Asking:
       for prompt in posed.prompts
       for text in (prompt.item.answer, *prompt.item.choices)
     ]
-    self.slot = max(len(self.reply(text)) for text in texts)
+    self.slot = max(len(self.ids(text)) for text in texts)
     conclude = posed.template.conclude
     worked = [
       f' {prompt.item.rationale}{conclude}'
@@ -134,16 +134,19 @@ class _Asking:
       if prompt.item.rationale
     ]
     self.thought = max(
-      [len(tokenizer.encode(text)) for text in worked], default=_RATIONALE
+      [len(tokenizer.continued(text)) for text in worked], default=_RATIONALE
     )
 
-  def reply(self, answer: str) -> np.ndarray:
-    """The ids of an answer with what stands around it."""
+  def reply(self, answer: str) -> str:
+    """An answer with what stands around it."""
     template = self.posed.template
     form = template.reply
     if self.posed.worked:
       form = template.reason.partition(template.conclude.rstrip(' '))[2]
-    return self.tokenizer.encode(form.format(answer=answer))
+    return form.format(answer=answer)
+
+  def ids(self, answer: str) -> np.ndarray:
+    return self.tokenizer.continued(self.reply(answer))
 
   def contexts(self, texts: Sequence[str]) -> list[np.ndarray]:
     """Prompts as documents of their own."""
@@ -185,7 +188,7 @@ class _Asking:
     return answering.scores(
       self.model,
       self.contexts(texts),
-      [self.reply(answer) for answer in answers],
+      [self.ids(answer) for answer in answers],
       self.tokenizer.specials,
       slot=self.slot,
       batch_size=self.batch_size,
@@ -213,7 +216,7 @@ class _Asking:
     ]
 
   def size(self, answer: str) -> int:
-    return int(self.tokenizer.byte_lengths[self.reply(answer)].sum())
+    return len(self.reply(answer).encode('utf-8'))
 
   def choose(self, texts: Sequence[str], found: Sequence[Output]) -> None:
     """Adds how likely each choice is, after the prompt and after none."""

@@ -20,9 +20,8 @@ from research.data.corruption import (
 )
 from research.data.layout import Layout
 from research.data.pipeline import Dataset
-from research.data.tokenizers import Tokenizer
 from research.evals.likelihood import Ratio, ratio
-from research.evals.windows import Windows, windows, word_starts
+from research.evals.windows import Windows, windows
 from research.inference.score import target_nll
 from research.models.ngram import NGram
 
@@ -140,7 +139,7 @@ def _ngram_sums(
     tokens = np.asarray(dataset.validation[domain])
     nll = -model.log_probabilities(tokens)
     nll = nll[part.index[:, 1:]]
-    sums[domain] = _in_order(nll, part, dataset.tokenizer)
+    sums[domain] = _in_order(nll, part, dataset.measure(domain, part.index))
   return sums
 
 
@@ -153,18 +152,21 @@ def _causal_sums(
   batch = Causal().corrupt(tokens, unused, layout)
   nll = target_nll(model, batch, dataset.tokenizer.n_text, batch_size).full
   return {
-    domain: _in_order(rows, part, dataset.tokenizer)
+    domain: _in_order(rows, part, dataset.measure(domain, part.index))
     for (domain, part), rows in zip(
       domains.items(), _split(nll, domains), strict=True
     )
   }
 
 
-def _in_order(nll: np.ndarray, part: Windows, tokenizer: Tokenizer) -> Sums:
-  """Sums over the text targets of rows whose tokens are predicted in order."""
-  n_words = word_starts(part.tokens.ravel(), tokenizer)
-  n_words = n_words.reshape(part.tokens.shape)[:, 1:]
-  n_bytes = tokenizer.byte_lengths[part.tokens[:, 1:]]
+def _in_order(
+  nll: np.ndarray, part: Windows, sizes: tuple[np.ndarray, np.ndarray]
+) -> Sums:
+  """Sums over the text targets of rows whose tokens are predicted in order.
+
+  `sizes` are bytes and words of the rows' tokens.
+  """
+  n_bytes, n_words = (x[:, 1:] for x in sizes)
   nll, targets, n_bytes, n_words = (
     np.where(part.scored, x, 0).sum(axis=1) for x in (nll, 1, n_bytes, n_words)
   )
@@ -194,8 +196,15 @@ def _corrupted_sums(
   batch = objective.corrupt(rows, np.random.default_rng(seed), layout)
   nll = target_nll(model, batch, tokenizer.n_text, batch_size)
   scored = batch['weights'] > 0
-  text = scored & (batch['targets'] < tokenizer.n_text)
-  n_bytes = tokenizer.byte_lengths[batch['targets']]
+  # Corrupting places in the same way, as numbers that are no ids, tells which
+  # token of its row each target is, if it is text.
+  places = np.where(rows == tokenizer.bos, rows, ~np.arange(rows.shape[1]))
+  marked = objective.corrupt(places, np.random.default_rng(seed), layout)
+  text = scored & (marked['targets'] < 0)
+  sizes = [dataset.measure(d, part.index)[0] for d, part in domains.items()]
+  n_bytes = np.take_along_axis(
+    np.concatenate(sizes), ~np.minimum(marked['targets'], -1), axis=1
+  )
   columns = [
     np.where(where, values, 0).sum(axis=1)
     for where, values in (

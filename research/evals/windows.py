@@ -6,8 +6,6 @@ import numpy as np
 
 from research.data.tokenizers import Tokenizer
 
-_WHITESPACE = np.frombuffer(b' \t\n\r\x0b\x0c', np.uint8)
-
 
 class Windows(NamedTuple):
   """Rows of one domain's validation tokens.
@@ -51,19 +49,3 @@ def windows(
   text = (follows < tokenizer.n_text) & (follows != tokenizer.bos)
   scored = inside[:, 1:] & text
   return Windows(index, rows, scored)
-
-
-def word_starts(tokens: np.ndarray, tokenizer: Tokenizer) -> np.ndarray:
-  """How many words begin in each token, int [t].
-
-  A word is a run of bytes that are not ASCII whitespace; documents part words.
-  """
-  text = np.frombuffer(tokenizer.decode_bytes(tokens.tolist()), np.uint8)
-  lengths = tokenizer.byte_lengths[tokens].astype(np.int64)
-  ends = np.cumsum(lengths)
-  space = np.isin(text, _WHITESPACE)
-  after = np.ones(len(text) + 1, bool)
-  after[1:] = space
-  after[ends[tokens == tokenizer.bos]] = True
-  begun = np.concatenate([[0], np.cumsum(~space & after[:-1])])
-  return begun[ends] - begun[ends - lengths]

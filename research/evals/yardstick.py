@@ -57,7 +57,7 @@ def spans(
   Raises:
     BadInput: A domain has no document that long.
   """
-  drawn = []
+  drawn, n_bytes = [], []
   domains = sorted(dataset.validation)
   for i, domain in enumerate(domains):
     tokens = np.asarray(dataset.validation[domain])
@@ -71,17 +71,18 @@ def spans(
       )
     rng = np.random.default_rng([seed, i])
     first = np.sort(rng.choice(places, share, replace=False))
-    rows = tokens[first[:, None] + np.arange(-context, length)]
-    drawn.append(rows.astype(np.int32))
+    index = first[:, None] + np.arange(-context, length)
+    drawn.append(tokens[index].astype(np.int32))
+    sizes, _ = dataset.measure(domain, index)
+    n_bytes.append(sizes[:, context:].sum(axis=1))
   rows = np.concatenate(drawn)
-  targets = rows[:, context:]
   return Spans(
     contexts=rows[:, :context],
-    targets=targets,
+    targets=rows[:, context:],
     domains=tuple(
       domain for domain, part in zip(domains, drawn, strict=True) for _ in part
     ),
-    n_bytes=dataset.tokenizer.byte_lengths[targets].sum(axis=1),
+    n_bytes=np.concatenate(n_bytes),
     specials=dataset.tokenizer.specials,
   )
 

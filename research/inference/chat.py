@@ -7,6 +7,7 @@ import jinja2
 import jinja2.sandbox
 
 from research.config import BadInput
+from research.data.tokenizer_file import library
 from research.data.tokenizers import Tokenizer
 
 
@@ -54,12 +55,10 @@ def render(
 
 def special_names(tokenizer: Tokenizer) -> dict[str, str]:
   """What templates of a published model call `bos_token` and `eos_token`."""
-  import tokenizers
-
   own = tokenizer.specials.own
   if own is None:
     return {}
-  loaded = tokenizers.Tokenizer.from_str(tokenizer.model.decode())
+  loaded = library(tokenizer)
   ids = {'bos_token': own.bos, 'eos_token': own.eos}
   return {
     name: loaded.id_to_token(i) or ''
@@ -73,11 +72,6 @@ def encode(tokenizer: Tokenizer, text: str) -> list[int]:
 
   In any other text they are letters, or it could not be told from them.
   """
-  import tokenizers
-
   if tokenizer.specials.own is None:
     return tokenizer.encode(text).tolist()
-  loaded = tokenizers.Tokenizer.from_str(tokenizer.model.decode())
-  loaded.no_truncation()
-  loaded.no_padding()
-  return loaded.encode(text, add_special_tokens=False).ids
+  return library(tokenizer).encode(text, add_special_tokens=False).ids

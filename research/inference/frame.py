@@ -5,6 +5,7 @@ from typing import NamedTuple
 from research.config import BadInput
 from research.data.layout import Architecture
 from research.data.specials import Specials
+from research.data.tokenizer_file import library
 from research.data.tokenizers import Tokenizer
 from research.inference.rows import Ids
 
@@ -66,13 +67,9 @@ def published(architecture: Architecture, tokenizer: Tokenizer) -> Frame:
 
   Around a prompt stands what its `tokenizer.json` puts around a text.
   """
-  import tokenizers
-
   specials = tokenizer.specials
   assert specials.own is not None
-  loaded = tokenizers.Tokenizer.from_str(tokenizer.model.decode())
-  loaded.no_truncation()
-  loaded.no_padding()
+  loaded = library(tokenizer)
   bare = loaded.encode('a', add_special_tokens=False).ids
   whole = loaded.encode('a').ids
   at = next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)

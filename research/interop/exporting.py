@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from research.config import BadInput
+from research.data.specials import Specials
 from research.data.tokenizers import Tokenizer
 from research.files import write_whole
 from research.interop import checkpoint, tensors
@@ -35,7 +36,7 @@ def write(
     folder: Where to; made if absent.
     model: A transformer of ours.
     tokenizer: Whose bos is told, if there is one; its file is written where
-      it is byte-level BPE.
+      it is one of the library's.
 
   Returns:
     The family whose parts the model has.
@@ -47,8 +48,7 @@ def write(
   cfg = model.cfg
   kind, settings = expressing(cfg)
   if tokenizer is not None:
-    bos = tokenizer.bos
-    settings |= {'bos_token_id': bos, 'eos_token_id': bos}
+    settings |= _named(cfg, tokenizer.specials)
   arrays = {
     name: np.asarray(x, np.float32) for name, x in checkpoint.named(model)
   }
@@ -67,6 +67,16 @@ def write(
   text = json.dumps(settings | {'dtype': 'float32'}, indent=1)
   write_whole(folder / checkpoint.CONFIG, text + '\n')
   return kind
+
+
+def _named(cfg: ModelConfig, specials: Specials) -> dict[str, int]:
+  """The ids that begin and end a text, as `config.json` calls them."""
+  bos, own = specials.bos, specials.own
+  eos = bos if own is None or own.eos is None else own.eos
+  told = {'bos_token_id': bos, 'eos_token_id': eos}
+  if cfg.architecture == 'encoder_decoder':
+    told |= {'decoder_start_token_id': bos, 'pad_token_id': bos}
+  return told
 
 
 def expressing(cfg: ModelConfig) -> tuple[Family, dict[str, Any]]:
@@ -146,7 +156,7 @@ def _joined(
 
 
 def tokenizer_json(tokenizer: Tokenizer) -> str | None:
-  """Of byte-level BPE, with our specials; None of other tokenizers."""
+  """The library's file, with our specials; None of other tokenizers."""
   try:
     told = json.loads(tokenizer.model)
   except ValueError:

@@ -8,6 +8,7 @@ FOLDER/tokenizer.json     as the source has it, if it has one
 from collections.abc import Iterator
 import dataclasses
 import hashlib
+import itertools
 import json
 import pathlib
 import re
@@ -34,7 +35,7 @@ class Imported(NamedTuple):
 
   Attributes:
     config: Its parts.
-    tokenizer: Its tokenizer, unless there is none that loses nothing.
+    tokenizer: Its tokenizer, if it has one.
     hash: 16 hex digits, equal for equal parameters.
     step: Training steps, where the source says so.
     folder: Where it lies.
@@ -149,27 +150,27 @@ def _tokenizer(
   write_whole(draft / TOKENIZER, found.tokenizer)
   spec = named(found, draft / TOKENIZER)
   try:
-    fits(spec, found)
+    loaded = fits(spec, found)
   except BadInput as error:
-    return None, f'{error}; bits per byte cannot be measured'
-  return dataclasses.replace(
-    spec, path=TOKENIZER
-  ), 'its tokenizer loses nothing'
+    return None, f'{error}; text cannot be read'
+  said = 'loses nothing' if loaded.lossless else 'changes text'
+  return dataclasses.replace(spec, path=TOKENIZER), f'its tokenizer {said}'
 
 
-def fits(spec: TokenizerFile, found: Checkpoint) -> None:
-  """Refuses a tokenizer that loses text, or is not the model's.
+def fits(spec: TokenizerFile, found: Checkpoint) -> Tokenizer:
+  """The tokenizer, if it is the model's.
 
   Raises:
-    BadInput: Saying so.
+    BadInput: It is not.
   """
   assert found.tokenizer is not None
-  loaded: Tokenizer = spec.load(found.tokenizer)
+  loaded = spec.load(found.tokenizer)
   if loaded.vocab_size > found.config.vocab_size:
     raise BadInput(
       f'{TOKENIZER} has {loaded.vocab_size} ids, the model'
       f' {found.config.vocab_size}: it is not its tokenizer'
     )
+  return loaded
 
 
 def named(found: Checkpoint, path: pathlib.Path) -> TokenizerFile:
@@ -207,12 +208,13 @@ def named(found: Checkpoint, path: pathlib.Path) -> TokenizerFile:
       f'{checkpoint.CONFIG}: bos_token_id is not in {TOKENIZER}: name the token'
       ' that begins a text'
     )
-  sentinel = first('<extra_id_0>')
+  sentinels = (f'<extra_id_{i}>' for i in itertools.count())
+  n_sentinels = sum(1 for _ in itertools.takewhile(vocabulary.get, sentinels))
   return TokenizerFile(
     path=str(path),
-    n_sentinels=100 if sentinel else 0,
+    n_sentinels=n_sentinels,
     bos=bos,
     mask=first('[MASK]', '<mask>'),
-    sentinel=sentinel,
+    sentinel=first('<extra_id_0>'),
     eos=told('eos_token_id'),
   )

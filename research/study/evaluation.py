@@ -4,8 +4,11 @@ import dataclasses
 import functools
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from research import files
 from research.config import BadInput
+from research.data.lossy import Lossy
 from research.data.pipeline import Dataset
 from research.evals import abilities, perplexity, yardstick
 from research.evals.perplexity import Row
@@ -135,6 +138,7 @@ def evaluate(
       batch_size=how.batch_size,
       folder=folder,
     )
+  rows = [{**row, 'rule': row['rule'] + _caveat(dataset)} for row in rows]
   columns = spans.domains, bits.tolist(), spans.n_bytes.tolist()
   return Measured(
     rows,
@@ -143,6 +147,16 @@ def evaluate(
       for i, (domain, b, n) in enumerate(zip(*columns, strict=True))
     ],
   )
+
+
+def _caveat(dataset: Dataset) -> str:
+  """What has to be said of a tokenizer that changes text, and how much."""
+  tokenizer = dataset.tokenizer
+  if not isinstance(tokenizer, Lossy) or tokenizer.unknown is None:
+    return tokenizer.caveat
+  tokens = np.concatenate(list(dataset.validation.values()))
+  share = np.mean(tokens == tokenizer.unknown)
+  return f'{tokenizer.caveat}; {share:.2%} of held-out tokens are unknown to it'
 
 
 @functools.lru_cache(maxsize=4)

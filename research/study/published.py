@@ -113,8 +113,7 @@ def read(cfg: Published, run: store.Path, how: Evaluation) -> Read:
 
   Raises:
     Skipped: It does not fit, or is neither here nor to be had.
-    BadInput: It is damaged, not the model it should be, or has no tokenizer
-      that loses nothing.
+    BadInput: It is damaged, not the model it should be, or has no tokenizer.
   """
   needed, there = memory(cfg, how), held(cfg)
   if needed > there:

@@ -191,6 +191,11 @@ def check(cfg: TrainConfig) -> None:
     BadInput: As `train`.
   """
   dataset = pipeline.prepare(cfg.data)
+  if not dataset.tokenizer.lossless:
+    raise BadInput(
+      'data.tokenizer: it changes text, so bits per byte would be of another'
+      ' text; train with one that loses nothing'
+    )
   needed = dataset.tokenizer.vocab_size
   if cfg.model.vocab_size < needed:
     raise BadInput(

@@ -45,7 +45,7 @@ def load(
 
   Raises:
     BadInput: The folder holds neither, the run has no such checkpoint, or the
-      imported model has no tokenizer that loses nothing.
+      imported model has no tokenizer.
   """
   folder = pathlib.Path(workdir)
   if not (folder / imported.MODEL).is_file():
@@ -57,8 +57,8 @@ def load(
     raise BadInput(f'step={step}: {workdir} is of step {found.step}')
   if found.tokenizer is None:
     raise BadInput(
-      f'workdir={workdir}: this model was imported without a tokenizer that'
-      ' gives text back unchanged; import one with a byte-level tokenizer.json'
+      f'workdir={workdir}: this model was imported without its tokenizer; put'
+      ' tokenizer.json beside its weights and import it again'
     )
   data = DataConfig(tokenizer=found.tokenizer)
   return Trained(found.model(), data, found.hash[:12], found.step, None)
