@@ -23,6 +23,7 @@ FLOORS = {
   'research.interop': 3,
   'research.train': 4,
   'research.study': 5,
+  'research.benchmark': 5,
   'configs': 6,
   'experiments': 7,
 }

@@ -5,6 +5,7 @@ import time
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 # Dense bfloat16 peak of one device, FLOP/s, as its maker states it.
 STATED = {
@@ -30,19 +31,26 @@ def stated(kind: str) -> float | None:
 
 
 @functools.cache
-def measured(size: int = 1024, tries: int = 8) -> float:
-  """FLOP/s of the best of a few float32 products of `size`-square matrices.
+def measured() -> float:
+  """FLOP/s of a float32 product: what a CPU, which states no peak, can do.
 
-  On the default device with the cores this process may use: what a CPU, which
-  states no peak, can do here and now. Takes about .2 s, once a process.
+  On the default device with the cores this process may use. Takes about .2 s,
+  once a process.
   """
-  product = jax.jit(jnp.dot)
-  x = jnp.ones((size, size), jnp.float32)
-  product(x, x).block_until_ready()
+  return product()
+
+
+def product(
+  size: int = 1024, tries: int = 8, dtype: DTypeLike = 'float32'
+) -> float:
+  """FLOP/s of the best of a few products of `size`-square matrices, now."""
+  multiply = jax.jit(jnp.dot)
+  x = jnp.ones((size, size), dtype)
+  multiply(x, x).block_until_ready()
   seconds = []
   for _ in range(tries):
     begun = time.perf_counter()
-    product(x, x).block_until_ready()
+    multiply(x, x).block_until_ready()
     seconds.append(time.perf_counter() - begun)
   return 2 * size**3 / min(seconds)
 
