@@ -1,11 +1,14 @@
 """Intervals cover what is true as often as they say."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import surfaces
 
 from research.scaling import fit, points
 from research.scaling.laws.chinchilla import Chinchilla
+from research.scaling.laws.envelope import Envelope
 from research.scaling.laws.isoflop import IsoFlop
 from research.scaling.laws.power import Power
 
@@ -47,6 +50,45 @@ def test_forty_draws_are_covered():
 @pytest.mark.parametrize('surface', surfaces.SURFACES)
 def test_two_hundred_draws_are_covered(surface):
   assert (rates(surface, 200) >= 0.88).all()
+
+
+def training(surface, seed):
+  """Sixteen training curves, each with a deviation of its own."""
+  given = surfaces.grid(surface, sizes=16, ratios=40, span=(1, 1000))
+  run = np.unique(given.params, return_inverse=True)[1]
+  luck = np.random.default_rng(seed).standard_normal(16)[run]
+  return dataclasses.replace(given, loss=given.loss * np.exp(NOISE * luck))
+
+
+def allocated(law, given, surface, seed):
+  """Whether a, and N* and L* of 30 times the compute, lie in their intervals."""
+  found = fit.fit(law, given, resamples=80, seed=seed, held_out=False)
+  far = 30 * law.known(given).max()
+  _, a, b, alpha, beta = surfaces.SURFACES[surface]
+  g = (alpha * a / (beta * b)) ** (1 / (alpha + beta))
+  n = g * (far / 6) ** (beta / (alpha + beta))
+  (best,), loss = found.optimum(far), found.frontier(far)
+  checks = (
+    (beta / (alpha + beta), found.exponents()['a']['interval95']),
+    (n, best['params']['interval95']),
+    (surfaces.loss(surface, n, far / (6 * n)), (loss.low[0], loss.high[0])),
+  )
+  return [low <= true <= high for true, (low, high) in checks]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('surface', ['hoffmann', 'besiroglu'])
+@pytest.mark.parametrize('law', [IsoFlop(), Envelope(values=400)])
+def test_a_hundred_allocations_are_covered(law, surface):
+  hits = []
+  for seed in range(100):
+    given = training(surface, seed)
+    if isinstance(law, IsoFlop):
+      given = surfaces.isoflop(surface, noise=NOISE, seed=seed)
+    hits.append(allocated(law, given, surface, seed))
+  found = np.mean(hits, axis=0)
+  print(f'\n{law.name}, {surface}, 100 draws: a, N*, L* at 30x: {found}')
+  assert (found >= 0.88).all()
 
 
 def test_a_noise_free_surface_has_intervals_without_width():

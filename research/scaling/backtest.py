@@ -9,7 +9,7 @@ from research.scaling.points import Points
 
 if TYPE_CHECKING:
   from research.scaling.fit import Fit
-  from research.scaling.laws.allocation import Allocation, Optima
+  from research.scaling.laws.allocation import Allocation
 
 
 def split(points: Points) -> tuple[np.ndarray, np.ndarray] | None:
@@ -42,31 +42,24 @@ def losses(before: 'Fit', held: Points) -> list[dict[str, Any]]:
 def optima(
   before: 'Fit', law: 'Allocation', held: Points
 ) -> list[dict[str, Any]]:
-  """The held-out optimum's N* and L* beside what the others' curves say.
+  """The largest held-out optimum's N* and L* beside what the others say.
 
   The intervals are those of the curves and of the optimum's own noise.
   """
   found = law.optima(held, held.loss)
   if not len(found.compute):
     return []
-  last = law.last(found)
-  c = found.compute[last : last + 1]
-  again = law.imagined(
-    held, before.solution.theta, len(before.samples), before.seed + 1
-  )
-  near = [_nearest(law.optima(held, loss), c[0]) for loss in again]
+  c = found.compute[-1:]
+  best, samples = (law.curves(t, c) for t in (before.theta, before.samples))
+  luck = law.luck(before, held)
   entries = []
-  for name, ask in (
-    ('params', lambda theta: law.optimum(theta, c, before.cost)[0]),
-    ('loss', lambda theta: law.frontier(theta, c, before.cost)),
-  ):
-    actual = getattr(found, name)[last]
-    samples = ask(before.samples)[:, 0]
-    if near:
-      samples = samples * [optimum[name] / actual for optimum in near]
+  for name, value in best.items():
+    drawn = samples[name][:, 0]
+    if luck:
+      drawn = drawn * [factors[name] for factors in luck]
     entries.append(
       {'compute': float(c[0]), 'quantity': name}
-      | score(ask(before.theta)[0, 0], bootstrap.interval(samples), actual)
+      | score(value[0, 0], bootstrap.interval(drawn), getattr(found, name)[-1])
     )
   return entries
 
@@ -87,11 +80,3 @@ def score(
     'error': float(predicted / actual - 1),
     'inside': bool(low <= actual <= high) if known else None,
   }
-
-
-def _nearest(found: 'Optima', compute: float) -> dict[str, float]:
-  """The optimum nearest in compute; NaN if there is none."""
-  if not len(found.compute):
-    return dict.fromkeys(found._fields, np.nan)
-  nearest = np.abs(np.log(found.compute / compute)).argmin()
-  return {name: column[nearest] for name, column in found._asdict().items()}

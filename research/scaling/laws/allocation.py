@@ -52,10 +52,6 @@ class Allocation(Law):
   def optima(self, points: Points, loss: np.ndarray) -> Optima:
     """The optima, were the points' losses these, ascending in compute."""
 
-  def last(self, optima: Optima) -> int:
-    """Which of some optima a backtest compares."""
-    return len(optima.compute) - 1
-
   @abc.abstractmethod
   def faults(self, points: Points) -> list[str]:
     """Why the optima cannot be trusted."""
@@ -86,6 +82,26 @@ class Allocation(Law):
   def backtest(self, before: 'Fit', held: Points) -> list[dict[str, Any]]:
     return backtest.optima(before, self, held)
 
+  def luck(self, before: 'Fit', held: Points) -> list[dict[str, float]]:
+    """Factors by which the largest held-out optimum might have come otherwise.
+
+    One dict, of `params` and `loss`, for each fit of the bootstrap; none where
+    the noise is not known.
+    """
+    theta, count = before.solution.theta, len(before.samples)
+    found = self.optima(held, held.loss)
+    again = self.imagined(held, theta, count, before.seed + 1)
+    return [_nearest(self.optima(held, loss), found) for loss in again]
+
+  def curves(
+    self, theta: np.ndarray, compute: np.ndarray
+  ) -> dict[str, np.ndarray]:
+    """N*(C) and L*(C), [fits, compute], by the names that `Optima` has."""
+    n, a = theta.T[:2, :, None]
+    floor, fall, gamma = theta.T[4:, :, None]
+    params = np.exp(n + a * np.log(compute))
+    return {'params': params, 'loss': floor + fall * compute**-gamma}
+
   def parameters(self, theta: np.ndarray) -> Named:
     n, a, d, b, floor, fall, gamma = theta.T
     with np.errstate(over='ignore'):
@@ -112,8 +128,7 @@ class Allocation(Law):
   def frontier(
     self, theta: np.ndarray, compute: np.ndarray, cost: Cost
   ) -> np.ndarray:
-    floor, fall, gamma = theta.T[4:, :, None]
-    return floor + fall * compute**-gamma
+    return self.curves(theta, compute)['loss']
 
   def text(self, parameters: dict[str, float]) -> str:
     text = 'N* = {k_N:.4g} C^{a:.4f}, D* = {k_D:.4g} C^{b:.4f}'
@@ -133,6 +148,17 @@ def through(optima: Optima) -> np.ndarray:
   design = np.stack([np.ones_like(c), c], axis=1)
   found = np.linalg.lstsq(design, np.stack([n, d], axis=1), rcond=None)[0]
   return np.append(found.T, floored.fit(optima.compute, optima.loss))
+
+
+def _nearest(again: Optima, found: Optima) -> dict[str, float]:
+  """The optimum nearest to the largest found, over it; NaN if none is."""
+  if not len(again.compute):
+    return {'params': np.nan, 'loss': np.nan}
+  i = np.abs(np.log(again.compute / found.compute[-1])).argmin()
+  return {
+    'params': again.params[i] / found.params[-1],
+    'loss': again.loss[i] / found.loss[-1],
+  }
 
 
 def _warnings(count: int, theta: np.ndarray) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Envelope: the run that is best at each compute, along training curves."""
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from research.scaling.laws.allocation import (
 )
 from research.scaling.points import Points
 
+if TYPE_CHECKING:
+  from research.scaling.fit import Fit
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Envelope(Allocation):
@@ -21,8 +24,14 @@ class Envelope(Allocation):
   Approach 1 of Hoffmann et al. 2022 (sec. 3.1). Points are evaluations along
   training; those of one size and budget are one curve, joined by straight
   lines of ln L over ln C. At each of `values` compute values, evenly spaced in
-  log C, the curve of least loss gives N* and D*. Values where the smallest or
-  the largest size is best are left out: beyond the grid another might be.
+  log C, the curve of least loss gives N* and D*.
+
+  Where the smallest or the largest size is best, one beyond the grid might be
+  better. Which sizes won is chance, and to leave out just what the ends have
+  won keeps the lucky winners next to them, which flattens the line: it moved a
+  by 1.5 of its deviations (BUILD.md). So compute decides: left out is where the
+  line through the other winners comes as near to an end of the grid as they
+  scatter about it.
 
   Attributes:
     values: How many compute values.
@@ -47,33 +56,39 @@ class Envelope(Allocation):
     tried = np.isfinite(losses).any(axis=0)
     best = np.argmin(np.where(np.isfinite(losses), losses, np.inf), axis=0)
     n = sizes[best]
-    inner = tried & (n > sizes.min()) & (n < sizes.max())
+    inner = tried & _inner(np.log(compute), np.log(n), tried)
     d, least = (x[best, np.arange(self.values)] for x in (tokens, losses))
     return Optima(compute[inner], n[inner], d[inner], least[inner])
 
   def held_out(self, points: Points) -> tuple[np.ndarray, np.ndarray] | None:
-    """What had been spent at two thirds of `last`'s compute, and everything."""
+    """What two thirds of the largest optimum's compute had bought, and all."""
     found = self.optima(points, points.loss)
     if not len(found.compute):
       return None
-    before = points.flops < found.compute[self.last(found)] / 1.5
+    before = points.flops < found.compute[-1] / 1.5
     return (before, np.ones_like(before)) if before.any() else None
 
-  def last(self, optima: Optima) -> int:
-    """The middle of where the largest inner size is best.
-
-    At the ends of such a stretch N* is off by half a step of the ladder.
-    """
-    largest = np.flatnonzero(optima.params == optima.params.max())
-    return int(largest[len(largest) // 2])
+  def luck(self, before: 'Fit', held: Points) -> list[dict[str, float]]:
+    """By how much optima miss the curves through them, drawn anew."""
+    seen = self.optima(before.points, before.points.loss)
+    expected = self.curves(before.theta, seen.compute)
+    rng = np.random.default_rng(before.seed + 1)
+    drawn = rng.integers(len(seen.compute), size=len(before.samples))
+    return [
+      {
+        name: getattr(seen, name)[i] / value[0, i]
+        for name, value in expected.items()
+      }
+      for i in drawn
+    ]
 
   def faults(self, points: Points) -> list[str]:
     sizes = len(np.unique(self.optima(points, points.loss).params))
     if sizes >= 2:
       return []
     return [
-      f'{sizes} sizes other than the smallest and the largest are ever best: '
-      'the envelope needs two'
+      f'{sizes} sizes are best where neither the smallest nor the largest may '
+      'be: the envelope needs two'
     ]
 
   def resample(
@@ -114,6 +129,21 @@ def _curves(points: Points) -> list[np.ndarray]:
   order = np.lexsort((points.flops, which))
   starts = np.flatnonzero(np.diff(which[order])) + 1
   return np.split(order, starts)
+
+
+def _inner(x: np.ndarray, y: np.ndarray, tried: np.ndarray) -> np.ndarray:
+  """Where the best ln N, `y`, is safe from the ends of the grid, by ln C."""
+  low, high = y[tried].min(), y[tried].max()
+  inner = tried & (y > low) & (y < high)
+  for _ in range(
+    2
+  ):  # The line through what is left tells better what to leave.
+    if len(np.unique(y[inner])) < 2:
+      break
+    line = np.polyval(np.polyfit(x[inner], y[inner], 1), x)
+    scatter = np.sqrt(np.mean((y[inner] - line[inner]) ** 2))
+    inner = tried & (line > low + scatter) & (line < high - scatter)
+  return inner
 
 
 def _along(
