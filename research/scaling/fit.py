@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from research.config import BadInput
-from research.scaling import bootstrap, record
+from research.scaling import bootstrap, misfit, record
 from research.scaling import points as points_
 from research.scaling.certificate import Certificate
 from research.scaling.cost import Cost, cost
@@ -217,7 +217,7 @@ def fit(
   for name in law.columns:
     if np.isnan(getattr(points, name)).any():
       raise BadInput(f'law={law.name} needs the column {name!r} at every point')
-  solution = law.solve(points, starts, seed)
+  solution = _told(law, points, law.solve(points, starts, seed))
   result = Fit(
     law=law,
     points=points,
@@ -230,6 +230,16 @@ def fit(
     return result
   result = _compared(result)
   return dataclasses.replace(result, backtest=_backtest(result, starts))
+
+
+def _told(law: Law, points: Points, solution: Solution) -> Solution:
+  """A solution, with a warning if it leaves more than noise."""
+  theta = solution.theta
+  fitted, leverage = law.fitted(theta, points), law.leverage(theta, points)
+  said = misfit.warning(points, fitted, leverage)
+  if said is None:
+    return solution
+  return solution._replace(certificate=solution.certificate.warned(said))
 
 
 def _compared(result: Fit) -> Fit:
