@@ -61,7 +61,7 @@ def training(surface, seed):
 
 
 def allocated(law, given, surface, seed):
-  """Whether a, and N* and L* of 30 times the compute, are in their intervals."""
+  """Which of a, and N* and L* of 30 times the compute, lie in intervals."""
   found = fit.fit(law, given, resamples=80, seed=seed, held_out=False)
   far = 30 * law.known(given).max()
   _, a, b, alpha, beta = surfaces.SURFACES[surface]

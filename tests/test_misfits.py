@@ -1,4 +1,4 @@
-"""A law that leaves more than noise is warned of, and one that does not is not."""
+"""A law that leaves more than noise is warned of, and no other is."""
 
 import dataclasses
 
@@ -44,7 +44,7 @@ def test_a_break_fitted_by_a_plain_power_law_is_warned_of():
 
 
 def test_a_warning_is_no_refusal():
-  law = Power(x='params', floor=False)
+  law = Power(x='params', floor=False, delta=None)
   found = fit.fit(law, with_errors(curve(0.1, 0)), resamples=0)
   assert found.certificate.certified
 
@@ -55,12 +55,12 @@ def test_without_errors_and_repeats_nothing_can_be_said():
 
 @pytest.mark.parametrize('repeats', [1, 3])
 def test_a_true_law_is_warned_of_once_in_a_hundred(repeats):
-  """Six of a hundred would come by chance in one of 1,600 such tests."""
+  """Four of fifty would come by chance in one of 600 such tests."""
   law, count = Power(x='params', floor=False, delta=None), 0
-  for seed in range(100):
+  for seed in range(50):
     given = curve(0, seed, repeats)
     count += len(warnings(law, with_errors(given) if repeats == 1 else given))
-  assert count <= 5
+  assert count <= 3
 
 
 def test_the_statistic_is_that_of_the_textbook():
@@ -96,7 +96,7 @@ def test_parabolas_too_wide_for_their_form_are_warned_of():
 
 def test_what_meets_every_point_and_what_is_not_fitted_leave_nothing():
   assert not warnings(Envelope(), with_errors(surfaces.grid('hoffmann')))
-  given = with_errors(curve(0, 3))
+  given = with_errors(curve(0, 0))
   wild = dataclasses.replace(
     given,
     loss=given.loss * np.where(np.arange(12) == 4, 2, 1),
