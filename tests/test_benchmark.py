@@ -160,6 +160,65 @@ def test_a_side_says_what_it_lacks():
   assert 'no_such_package' in only['error']
 
 
+STUB = f"""#!{sys.executable}
+import os, sys
+from research.benchmark.contest import Task, serve
+def build(order):
+  kept = os.environ.get('JAX_COMPILATION_CACHE_DIR', '')
+  value = 4.0 if 'ours' in sys.argv[2] else float(os.environ['THEIRS'])
+  facts = {{'platform': 'cpu', 'kept': kept, 'params': 7}}
+  return Task(lambda: value, facts, product=lambda: 8e9)
+serve(build)
+"""
+
+
+@pytest.fixture
+def stub(tmp_path, monkeypatch):
+  """A Python that runs a side which computes nothing, whatever it is asked."""
+  path = tmp_path / 'python'
+  path.write_text(STUB)
+  path.chmod(0o755)
+  monkeypatch.setattr(sys, 'executable', str(path))
+  monkeypatch.setenv('PYTHONPATH', str(ROOT))
+  return str(path)
+
+
+def stubbed(stub, **changes):
+  cores = tuple(os.sched_getaffinity(0))
+  return race.Rules(
+    peer_python=stub, cores=cores, rounds=2, seconds=1e-6, **changes
+  )
+
+
+def test_both_sides_take_as_many_turns(stub, monkeypatch):
+  monkeypatch.setenv('THEIRS', '4.001')
+  rules = stubbed(stub, peer='transformers', allow_busy=True)
+  made = race.race(shapes.CASES[0], rules)
+  assert len(made['ours']['turns']) == len(made['peer']['turns']) == 2
+  assert made['peer']['name'] == 'transformers'
+  assert made['product_flops_per_second'] == 8e9
+  assert made['ratio']['seconds']['least'] > 0
+
+
+def test_a_race_with_another_loss_is_not_run(stub, monkeypatch):
+  monkeypatch.setenv('THEIRS', '4.1')
+  rules = stubbed(stub, peer='transformers')
+  with pytest.raises(race.BadInput, match='value: ours is 4.0, the peer has'):
+    race.race(shapes.CASES[0], rules)
+
+
+def test_a_cold_sweep_never_meets_a_program_and_a_warm_one_always(stub):
+  rules = stubbed(stub)
+  cold = race.race(shapes.find('sweep', 'cold'), rules)
+  warm = race.race(shapes.find('sweep', 'warm'), rules)
+  for made in (cold, warm):
+    assert len(made['ours']['turns']) == 2
+    assert made['ours']['kept']
+    assert made['product_flops_per_second'] is None
+  assert pathlib.Path(cold['ours']['kept']).name == '1'  # each its own
+  assert 'sweep warm' in table.table([warm])
+
+
 @pytest.mark.parametrize(
   ('flags', 'said'),
   [
