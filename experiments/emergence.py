@@ -6,7 +6,9 @@
 A score table has a row for each model, task and metric, with columns `model`,
 `scale` (or `params`, or `flops`, or what `--scale` names), `task`, `metric`,
 `value` and, where known, `stderr`, `n_items`, `chance`, `step`, `seed`,
-`answer_length`. Cost: about a fifth of a second a task and metric.
+`answer_length`. A study is judged by what its models scored on the single
+items, which are the same for all, as far as their outputs are kept.
+Cost: a twentieth of a second of one core a task and metric.
 """
 
 import json
@@ -21,7 +23,7 @@ from research.config import BadInput
 from research.plots import emergence as plots
 from research.plots import style
 from research.scaling.emergence import scores, verdict
-from research.study import store
+from research.study import items, store
 
 _DATA = flags.DEFINE_string('data', None, 'CSV file with a score table.')
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a study, instead.')
@@ -71,7 +73,8 @@ def _table() -> tuple[pd.DataFrame, pathlib.Path]:
     out = pathlib.Path(_OUT.value or 'verdicts.json')
     return scores.read(data, _SCALE.value, where), out
   if workdir is not None and data is None:
-    frame = scores.of_study(store.frame(workdir), _SCALE.value, where)
+    rows = items.of_study(store.frame(workdir), workdir)
+    frame = scores.of_study(rows, _SCALE.value, where)
     default = pathlib.Path(workdir) / 'verdicts.json'
     return frame, pathlib.Path(_OUT.value or default)
   raise BadInput('give one of --data=FILE.csv and --workdir=STUDY')

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from research.config import BadInput
-from research.scaling.emergence import metrics, scores
+from research.scaling.emergence import curves, metrics, scores
 
 
 def table(**columns):
@@ -20,7 +20,7 @@ def table(**columns):
 
 
 def curve(frame, **settings):
-  ((_, (only,)),) = scores.curves(scores.tidy(frame, **settings))
+  ((_, (only,)),) = curves.curves(scores.tidy(frame, **settings))
   return only
 
 
@@ -36,7 +36,7 @@ def test_a_share_tells_its_items_by_its_standard_error():
 
 def test_part_marks_keep_the_error_they_came_with():
   found = curve(table(metric='token_accuracy', stderr=0.004, n_items=500))
-  assert found.item == pytest.approx(0.004) and not found.assumed
+  assert found.item == pytest.approx(0.004) and found.errors == 'stated'
   bare = curve(table(metric='token_accuracy', n_items=500))
   assert bare.item[2] == pytest.approx(0.5 / np.sqrt(504))
 
@@ -73,10 +73,10 @@ def test_the_last_step_counts_unless_steps_are_the_scale():
 
 def test_a_task_posed_in_several_ways_is_several_tasks():
   frame = pd.concat([table(shots=0), table(shots=4, value=0.5)])
-  names = [label for label, _ in scores.curves(scores.tidy(frame))]
+  names = [label for label, _ in curves.curves(scores.tidy(frame))]
   assert names == ['copy · 0', 'copy · 4']
   mixed = pd.concat([table(architecture='encoder'), table(task='sort')])
-  names = [label for label, _ in scores.curves(scores.tidy(mixed))]
+  names = [label for label, _ in curves.curves(scores.tidy(mixed))]
   assert names == ['copy', 'sort']
 
 
@@ -84,7 +84,7 @@ def test_training_curves_of_two_models_are_not_seeds_of_one():
   frame = pd.concat([table(model='a', step=s, value=s / 9) for s in (1, 2, 3)])
   frame = pd.concat([frame.assign(model=m, scale=1e4) for m in 'ab'])
   frame = frame.drop_duplicates(['model', 'step'])
-  names = [n for n, _ in scores.curves(scores.tidy(frame, 'step'))]
+  names = [n for n, _ in curves.curves(scores.tidy(frame, 'step'))]
   assert names == ['copy · a', 'copy · b']
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from research.scaling.emergence import scores, signals
+from research.scaling.emergence import curves, scores, signals
 
 
 def curve(value, **columns):
@@ -19,7 +19,7 @@ def curve(value, **columns):
       **columns,
     }
   )
-  ((_, (only,)),) = scores.curves(scores.tidy(frame))
+  ((_, (only,)),) = curves.curves(scores.tidy(frame))
   return only
 
 

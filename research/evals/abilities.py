@@ -87,7 +87,7 @@ def rows(posed: Posed, found: Sequence[outputs.Output]) -> Iterator[Row]:
       'shots': posed.shots,
       'prompt_hash': posed.hash,
       'answer_length': length,
-      **measure._asdict(),
+      **measure.row(),
     }
 
 
@@ -130,7 +130,7 @@ def _outputs(
   )
   if folder is None:
     return ask()
-  name = f'{posed.task}-{posed.prompting}-{posed.shots}-{posed.hash}'
+  name = outputs.name(posed.task, posed.prompting, posed.shots, posed.hash)
   path = folder / f'{name}-{n_samples}-{seed}.jsonl.xz'
   if not path.exists():
     outputs.write(path, ask())

@@ -28,6 +28,8 @@ class Measure(NamedTuple):
     n: Items.
     chance: What guessing gets, where that is known.
     rule: What was counted.
+    items: What each item adds, with `value` as its mean, [n]; None for what is
+      no mean over items.
   """
 
   metric: str
@@ -36,6 +38,11 @@ class Measure(NamedTuple):
   n: int
   chance: float | None
   rule: str
+  items: np.ndarray | None = None
+
+  def row(self) -> dict[str, Any]:
+    """As in a table of results, which has no single items."""
+    return {k: v for k, v in self._asdict().items() if k != 'items'}
 
 
 def measures(
@@ -79,7 +86,8 @@ def _open(found: Sequence[Output], guess) -> Iterator[Measure]:
   ):
     yield _mean(metric, [one(output) for output in found], chance, rule)
   bits = np.array([-np.sum(output['log_p']) / np.log(2) for output in found])
-  value, stderr = ratio(bits, np.array([output['bytes'] for output in found]))
+  n_bytes = np.array([output['bytes'] for output in found])
+  value, stderr = ratio(bits, n_bytes)
   yield Measure(
     'bits_per_byte',
     value,
@@ -87,6 +95,8 @@ def _open(found: Sequence[Output], guess) -> Iterator[Measure]:
     len(found),
     None,
     'of the right answer with its end (lower is better)',
+    # A ratio of sums is, to first order, the mean of these.
+    value + (bits - value * n_bytes) / n_bytes.mean(),
   )
   if 'samples' in found[0]:
     drawn = len(found[0]['samples'])
@@ -271,7 +281,8 @@ def calibration_error(sure: np.ndarray, right: np.ndarray) -> float:
 def _mean(metric: str, values: Sequence[float], chance, rule) -> Measure:
   n = len(values)
   error = float(np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else None
-  return Measure(metric, float(np.mean(values)), error, n, chance, rule)
+  marks = np.array(values, float)
+  return Measure(metric, float(marks.mean()), error, n, chance, rule, marks)
 
 
 def _resampled(

@@ -80,6 +80,11 @@ def outputs(
   ]
 
 
+def name(task: str, prompting: str, shots: int, prompt_hash: str) -> str:
+  """How the name of a file of outputs begins: what was asked, and how."""
+  return f'{task}-{prompting}-{shots}-{prompt_hash}'
+
+
 def write(path: files.Path, found: Sequence[Output]) -> None:
   """Packs outputs into a file, whole or not at all."""
   lines = ''.join(json.dumps(output, sort_keys=True) + '\n' for output in found)

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from research.plots import panels, style
+from research.scaling.emergence.curves import Curve
 from research.scaling.emergence.finding import Finding
-from research.scaling.emergence.scores import Curve
 from research.scaling.emergence.verdict import Verdict
 
 _SMOOTH, _BROKEN, _CHANCE = '#0072B2', '#D55E00', '#555555'

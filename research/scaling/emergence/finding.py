@@ -6,7 +6,7 @@ import numpy as np
 from scipy import stats
 
 from research.scaling.emergence import laws, null
-from research.scaling.emergence.scores import Curve
+from research.scaling.emergence.curves import Curve
 
 LEVEL = 0.025
 """Nominal level of every test."""
@@ -72,7 +72,7 @@ def find(curve: Curve, rng: np.random.Generator) -> Finding:
   """Tests one curve for chance, trend, step and turn, in this order."""
   if len(curve.scale) < FEWEST or at_chance(curve):
     return Finding(curve=curve, verdict='not measurable')
-  x, value, error = curve.x, curve.value, curve.error
+  x, value, error = curve.x, curve.value, curve.root
   trend = null.likelihood_ratio(
     value,
     error,

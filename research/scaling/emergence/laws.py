@@ -1,8 +1,11 @@
 """Laws of a score over log scale: smooth, broken, and piecewise straight ones.
 
-Each law is fitted to many replicates of a curve at once. Residuals are divided
+Each law is fitted to many replicates of a curve at once. Residuals are whitened
 by the curve's errors, so a residual sum of squares is −2 log-likelihood up to
 a constant, under normal errors.
+
+`error` is everywhere the standard errors [n] of values that err each by itself,
+or a root L [n, n] of their covariance LLᵀ.
 """
 
 from collections.abc import Sequence
@@ -47,6 +50,13 @@ class Law(Protocol):
   def fit(self, values: np.ndarray) -> Fits: ...
 
 
+def whitener(error: np.ndarray) -> np.ndarray:
+  """W, [n, n]: errors times W are independent and of unit variance."""
+  if error.ndim == 1:
+    return np.diag(1 / error)
+  return np.linalg.inv(error).T
+
+
 class Straight:
   """The best of several linear designs, such as lines with a corner."""
 
@@ -57,24 +67,25 @@ class Straight:
     last: float | None = None,
   ):
     """`designs` are [n, k]; `last` is the sign asked of the last weight."""
-    self._designs, self._error, self._last = designs, error, last
+    self._designs, self._last = designs, last
+    self._whiten = whitener(error)
 
   def fit(self, values: np.ndarray) -> Fits:
     """Values [b, n] by least squares; a wrong sign is a weight of zero."""
-    target = values / self._error
+    target = values @ self._whiten
     return best([self._one(i, target) for i in range(len(self._designs))])
 
   def _one(self, number, target) -> Fits:
-    scaled = self._designs[number] / self._error[:, None]
+    design = self._designs[number]
+    scaled = self._whiten.T @ design
     weights = target @ np.linalg.pinv(scaled).T
     if self._last is not None:
       without = target @ np.linalg.pinv(scaled[:, :-1]).T
       wrong = weights[:, -1] * self._last < 0
       weights[wrong, :-1], weights[wrong, -1] = without[wrong], 0
-    fitted = weights @ scaled.T
     return Fits(
-      ((target - fitted) ** 2).sum(axis=1),
-      fitted * self._error,
+      ((target - weights @ scaled.T) ** 2).sum(axis=1),
+      weights @ design.T,
       np.full(len(target), scaled.shape[1]),
       np.full(len(target), number),
       weights,
@@ -115,7 +126,7 @@ class Smooth:
 
   def __init__(self, x: np.ndarray, error: np.ndarray, sign: float):
     """`x` is log scale, ascending, [n]; `sign` 1 for a curve that rises."""
-    self.x, self._error, self._sign = x, error, sign
+    self.x, self._sign, self._whiten = x, sign, whitener(error)
     gaps, middles = np.diff(x), (x[1:] + x[:-1]) / 2
     halves = np.array([0.5, 1, 1.5])
     self._centres = np.concatenate(
@@ -123,7 +134,8 @@ class Smooth:
     )
     near = np.interp(self._centres, middles, gaps)
     self._rises = np.minimum(GAPS * near, WIDEST)
-    self._scaled = self._design(x) / error[:, None]
+    self._columns = self._design(x)
+    self._scaled = self._whiten.T @ self._columns
     self._gram = self._scaled.T @ self._scaled
     self._smooth = self._gram.shape[0] - len(gaps)
 
@@ -146,7 +158,7 @@ class Smooth:
   def promise(self, values: np.ndarray) -> np.ndarray:
     """How steeply a step in each gap would lower what is left, [b, n − 1]."""
     steps = slice(self._smooth, None)
-    residual = (values - self.fit(values).fitted) / self._error
+    residual = (values - self.fit(values).fitted) @ self._whiten
     lengths = np.sqrt(self._gram.diagonal()[steps])
     return residual @ self._scaled[:, steps] / lengths
 
@@ -155,7 +167,7 @@ class Smooth:
     return self._design(x) @ weights
 
   def _fit(self, values, gaps) -> Fits:
-    target = values / self._error
+    target = values @ self._whiten
     allowed = np.zeros((len(values), self._gram.shape[0]), bool)
     allowed[:, : self._smooth] = True
     if gaps is not None:
@@ -164,7 +176,7 @@ class Smooth:
     residual = target - weights @ self._scaled.T
     return Fits(
       (residual**2).sum(axis=1),
-      values - residual * self._error,
+      weights @ self._columns.T,
       1 + (weights[:, 1:] > 0).sum(axis=1),
       np.zeros(len(values), int) if gaps is None else gaps,
       weights,

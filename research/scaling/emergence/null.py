@@ -52,18 +52,20 @@ def likelihood_ratio(
   """Tests `small` against `large` by a parametric bootstrap.
 
   A replicate draws items and seeds anew for every size: the smaller law plus
-  normal errors of the known deviation (items and seeds), widened by what the
-  larger law cannot explain either. The statistic is studentised likewise, as
-  an F is, so deviation between sizes that no seed told of (one run a size) is
-  not taken for structure. With seven sizes the residual says little, and its
-  variance is moderated by that of the known errors (as in Smyth 2004, eq. 3).
+  normal errors of the known covariance (items, which sizes may share, and
+  seeds), widened by what the larger law cannot explain either. The statistic is
+  studentised likewise, as an F is, so deviation between sizes that no seed told
+  of (one run a size) is not taken for structure. With seven sizes the residual
+  says little, and its variance is moderated by that of the known errors (as in
+  Smyth 2004, eq. 3).
 
   Once `_ENOUGH` replicates are as large, the p-value is settled (Besag and
   Clifford 1991) and no more are drawn.
 
   Args:
     value: The curve, [n].
-    error: Standard error of each size, items and seeds, [n].
+    error: Standard error of each size, items and seeds, [n]; or a root of the
+      errors' covariance, [n, n].
     small: The null hypothesis.
     large: The alternative; contains `small`.
     rng: Source of the replicates.
@@ -79,12 +81,13 @@ def likelihood_ratio(
   width = dispersion[0]
   if loose and width > 1:
     width = max(width, fits[0].rss[0] / (len(value) - 1))
-  centre, spread = fits[0].fitted[0], error * np.sqrt(width)
+  root = np.diag(error) if error.ndim == 1 else error
+  centre, spread = fits[0].fitted[0], root.T * np.sqrt(width)
   drawn = above = 0
   while drawn < replicates and above < _ENOUGH:
     count = min(_CHUNK, replicates - drawn)
     noise = rng.standard_normal((count, len(value)))
-    ratios, _, _ = _ratio(centre + spread * noise, small, large)
+    ratios, _, _ = _ratio(centre + noise @ spread, small, large)
     above += int((ratios >= ratio[0]).sum())
     drawn += count
   return Ratio(

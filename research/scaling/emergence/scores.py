@@ -1,11 +1,9 @@
 """The score table: rows of model, scale, task, metric and value, checked.
 
-It is read from a CSV file or from a study's results table, and split into
-curves, one a task and metric.
+It is read from a CSV file or from a study's results table.
 """
 
-from collections.abc import Collection, Iterator, Mapping
-import dataclasses
+from collections.abc import Mapping
 import os
 import pathlib
 from typing import Any, cast
@@ -14,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from research.config import BadInput
-from research.scaling.emergence import metrics
 
 NEEDED = ('model', 'task', 'metric', 'value')
 NUMBERS = (
@@ -43,60 +40,6 @@ NOT_ABILITIES = (
   'pseudo_log_likelihood',
 )
 """Tasks of a study's results table that are no abilities."""
-
-_SAME = 0.02
-"""Scales that differ by less than this share are one size."""
-
-_GUESS = 0.02
-"""Where nothing tells a metric's error: this share of its range."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Curve:
-  """One metric of one task over n sizes, on the scale its law lives on.
-
-  Attributes:
-    metric: What the values are.
-    scale: Parameters, FLOPs or steps, ascending, [n].
-    value: Means over runs, [n]; logarithms where the metric says so.
-    item: Standard errors over items, [n].
-    runs: Runs of each size, [n].
-    deviation: Standard deviation between runs of one size, pooled; 0 where
-      no size has two.
-    points: Every run's scale and value, [r, 2].
-    chance: Value of a guess, if it is known.
-    n_items: Items of the test, if known or told by the errors.
-    assumed: Whether `item` is a guess.
-  """
-
-  metric: metrics.Metric
-  scale: np.ndarray
-  value: np.ndarray
-  item: np.ndarray
-  runs: np.ndarray
-  deviation: float
-  points: np.ndarray
-  chance: float | None
-  n_items: int | None
-  assumed: bool
-
-  @property
-  def x(self) -> np.ndarray:
-    """Natural logarithm of the scale."""
-    return np.log(self.scale)
-
-  @property
-  def error(self) -> np.ndarray:
-    """Standard error of each mean over items and runs, [n].
-
-    Runs read the same items, so that only their own deviation shrinks.
-    """
-    return np.hypot(self.item, self.deviation / np.sqrt(self.runs))
-
-  @property
-  def floor(self) -> float | None:
-    """The value of a model that knows nothing, if it is known."""
-    return self.metric.floor if self.chance is None else self.chance
 
 
 def read(
@@ -177,98 +120,6 @@ def tidy(
   if frame.empty:
     raise BadInput(f'{name} has no row with a value and a positive {column}')
   return _unique(frame.reset_index(drop=True), name)
-
-
-def curves(
-  frame: pd.DataFrame, graded: Collection[str] = ()
-) -> Iterator[tuple[str, list[Curve]]]:
-  """Each task's curves, tasks and metrics in order of appearance.
-
-  Of several steps of a run at one scale, the last counts.
-  """
-  frame = frame.sort_values(by='step', kind='stable', na_position='first')
-  keys = ['label', 'metric', 'model', 'seed', 'scale']
-  last = frame.groupby(keys, sort=False, dropna=False).tail(1).sort_index()
-  for label, rows in last.groupby('label', sort=False):
-    yield (
-      str(label),
-      [
-        curve(cast(pd.DataFrame, part), graded)
-        for _, part in rows.groupby('metric', sort=False)
-      ],
-    )
-
-
-def curve(rows: pd.DataFrame, graded: Collection[str] = ()) -> Curve:
-  """The curve of one task and metric, from one row a run."""
-  values = rows['value'].to_numpy(float)
-  metric = metrics.of(str(rows['metric'].iloc[0]), values, graded)
-  rows = rows.assign(n_items=_items(rows, metric))
-  item, assumed = _item_errors(rows, metric)
-  if metric.logarithm:
-    values, item = np.log(values), item / values
-  order = np.argsort(rows['scale'].to_numpy(float), kind='stable')
-  scale = rows['scale'].to_numpy(float)[order]
-  values, item = values[order], item[order]
-  new = np.diff(np.log(scale), prepend=-np.inf) > _SAME
-  size = np.cumsum(new) - 1
-  runs = np.bincount(size)
-  mean = np.bincount(size, values) / runs
-  within = ((values - mean[size]) ** 2).sum()
-  free = len(values) - len(runs)
-  chance = rows['chance'].dropna().unique()
-  items: Any = rows['n_items'].dropna()
-  return Curve(
-    metric=metric,
-    scale=scale[new],
-    value=mean,
-    item=np.sqrt(np.bincount(size, item**2) / runs),
-    runs=runs,
-    deviation=float(np.sqrt(within / free)) if free else 0.0,
-    points=np.stack([scale, values], axis=1),
-    chance=float(chance[0]) if len(chance) else None,
-    n_items=int(items.median()) if len(items) else None,
-    assumed=assumed,
-  )
-
-
-def _items(rows: pd.DataFrame, metric: metrics.Metric) -> pd.Series:
-  """Items of each row; of a share, told by its standard error if need be.
-
-  A share's standard error is √(v(1−v)/(n−1)).
-  """
-  known: Any = rows['n_items']
-  if not (metric.bounded and metric.harsh) or known.notna().all():
-    return known
-  told: Any = rows['value'] * (1 - rows['value']) / rows['stderr'] ** 2 + 1
-  told = told.where((rows['stderr'] > 0) & (rows['value'] > 0)).round()
-  # All runs read the same items: one that scored nothing tells no number.
-  return known.fillna(told).fillna(told.median())
-
-
-def _item_errors(rows: pd.DataFrame, metric: metrics.Metric):
-  """Standard errors over items, never zero, and whether they are a guess.
-
-  A share of n items has the error of Agresti and Coull (1998), which stays
-  open at 0 and 1; of part marks between 0 and 1 that error is an upper bound.
-  """
-  value = rows['value'].to_numpy(float)
-  n = rows['n_items'].to_numpy(float)
-  given = rows['stderr'].to_numpy(float)
-  middle = (value * n + 2) / (n + 4)
-  shares = np.sqrt(np.clip(middle * (1 - middle), 0, None) / (n + 4))
-  if metric.bounded and metric.harsh:
-    error = np.where(np.isfinite(shares), shares, given)
-  elif metric.bounded:
-    error = np.where(given > 0, given, shares)
-  else:
-    error = given
-  good = np.isfinite(error) & (error > 0)
-  span = np.ptp(np.log(value)) * value if metric.logarithm else np.ptp(value)
-  guess = np.broadcast_to(_GUESS * span, value.shape)
-  guess = np.where(guess > 0, guess, 1e-6)
-  fallback = np.median(error[good]) if good.any() else guess
-  return np.where(good, error, fallback), not good.any()
 
 
 def _chosen(frame, where: Mapping[str, str], name: str) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from research.scaling.emergence import laws, null
-from research.scaling.emergence.scores import Curve
+from research.scaling.emergence.curves import Curve
 
 
 def exact_match(per_token: np.ndarray, length: float) -> np.ndarray:
@@ -109,9 +109,11 @@ def pass_until(curve: Curve, rng: np.random.Generator) -> TaskLaw | None:
   there = (rate > 0) & (rate < 1)
   if there.sum() < 4:
     return None
-  rate, x, error = rate[there], curve.x[there], curve.error[there]
+  rate, x = rate[there], curve.x[there]
   f = np.log(-np.log(rate))
-  error = error / (rate * -np.log(rate))
+  slopes = 1 / (rate * np.log(rate))
+  covariance = curve.covariance[np.ix_(there, there)]
+  error = np.linalg.cholesky(covariance * np.outer(slopes, slopes))
   z = x - x.mean()
   line = np.stack([np.ones_like(z), z], 1)
   bent = laws.Straight([np.column_stack([line, z**2])], error, last=-1.0)

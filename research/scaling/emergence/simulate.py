@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
-from research.scaling.emergence import laws, scores, verdict
+from research.scaling.emergence import items, laws, scores, verdict
 
 PER_TOKEN = 'token_accuracy'
 EXACT = 'exact_match'
@@ -23,6 +23,9 @@ class Design:
     deviation: Standard deviation between runs, in the per-token probability.
     contrast: How unlike items are, from 0 to 1: an item's probability is
       p ± contrast · min(p, 1 − p) at the most. All models read the same items.
+    shared: Share of items on which all models have the same luck, so that what
+      one gets right, every better one does.
+    stored: Whether the table has the marks of the single items.
   """
 
   sizes: int = 7
@@ -31,6 +34,8 @@ class Design:
   seeds: int = 1
   deviation: float = 0.0
   contrast: float = 0.5
+  shared: float = 0.0
+  stored: bool = False
 
 
 def log_scale(design: Design, rng: np.random.Generator) -> np.ndarray:
@@ -112,16 +117,17 @@ def table(
     task: Name.
   """
   place = rng.uniform(-1, 1, design.items)
+  same = _Luck(design, rng)
   rows = []
   for seed in range(design.seeds):
     for i, size in enumerate(np.exp(x)):
       luck = design.deviation * rng.standard_normal()
       p = _items(per_token[i] + luck, place, design)
-      tokens = rng.binomial(design.length, p)
+      tokens = same.tokens(p)
       right = tokens == design.length
       if exact is not None:
         p = _items(exact[i] + luck, place, design)
-        right = rng.uniform(size=design.items) < p
+        right = same.answers(p)
       for metric, marks in (
         (PER_TOKEN, tokens / design.length),
         (EXACT, right.astype(float)),
@@ -137,6 +143,7 @@ def table(
             'stderr': marks.std(ddof=1) / np.sqrt(design.items),
             'n_items': design.items,
             'answer_length': design.length,
+            items.COLUMN: marks if design.stored else None,
           }
         )
   return pd.DataFrame(rows)
@@ -175,6 +182,28 @@ def said(frame: pd.DataFrame, seed: int) -> verdict.Verdict:
   """The verdict on a table of one task."""
   (only,) = verdict.verdicts(scores.tidy(frame), seed=seed)
   return only
+
+
+class _Luck:
+  """What decides of tokens and answers; on shared items, for all alike."""
+
+  def __init__(self, design: Design, rng: np.random.Generator):
+    self._design, self._rng = design, rng
+    (common,) = rng.spawn(1)  # It draws nothing from `rng` itself.
+    self._shared = np.arange(design.items) < design.shared * design.items
+    self._tokens = common.uniform(size=(design.items, design.length))
+    self._answers = common.uniform(size=design.items)
+
+  def tokens(self, p: np.ndarray) -> np.ndarray:
+    """How many are right, of probability p [n]."""
+    own = self._rng.binomial(self._design.length, p)
+    same = (self._tokens < p[:, None]).sum(axis=1)
+    return np.where(self._shared, same, own)
+
+  def answers(self, p: np.ndarray) -> np.ndarray:
+    """Whether each is right, of probability p [n]."""
+    own = self._rng.uniform(size=len(p))
+    return np.where(self._shared, self._answers, own) < p
 
 
 def _items(p: float, place: np.ndarray, design: Design) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from research.scaling.emergence import finding, laws, null, scores, signals
+from research.scaling.emergence import curves, finding, laws, null, signals
 from research.scaling.emergence.finding import LEVEL, Finding
 
 SMOOTH = 'smooth'
@@ -60,6 +60,7 @@ class Verdict:
           'statistic': f.statistic,
           'p_value': f.p_value,
           'harsh': f.curve.metric.harsh,
+          'errors': f.curve.errors,
         }
         for f in self.findings
       },
@@ -86,18 +87,18 @@ def verdicts(
     listen: Called with each task before it is judged.
   """
   judged = []
-  for number, (task, curves) in enumerate(scores.curves(frame, graded)):
+  for number, (task, found) in enumerate(curves.curves(frame, graded)):
     listen(task)
     rng = np.random.default_rng([seed, number])
     lengths = frame.loc[frame['label'] == task, 'answer_length'].dropna()
     length = float(lengths.iloc[0]) if lengths.nunique() == 1 else None
-    judged.append(judge(task, curves, rng, length))
+    judged.append(judge(task, found, rng, length))
   return judged
 
 
 def judge(
   task: str,
-  curves: Sequence[scores.Curve],
+  found: Sequence[curves.Curve],
   rng: np.random.Generator,
   length: float | None = None,
 ) -> Verdict:
@@ -105,11 +106,11 @@ def judge(
 
   Args:
     task: Its name.
-    curves: One a metric.
+    found: A curve a metric.
     rng: Source of the bootstrap.
     length: Tokens of an answer, if all answers have as many.
   """
-  findings = tuple(finding.find(curve, rng) for curve in curves)
+  findings = tuple(finding.find(curve, rng) for curve in found)
   case = _Case(findings, length, rng)
   verdict, evidence, broken, items = case.verdict()
   return Verdict(
@@ -311,8 +312,8 @@ def ahead(
   x = harsh.curve.x
   at = np.array([x[0], x[harsh.turn or 0], x[-1]])
 
-  def shares(curve: scores.Curve, count: int) -> np.ndarray:
-    noise = rng.standard_normal((count, len(curve.value))) * curve.error
+  def shares(curve: curves.Curve, count: int) -> np.ndarray:
+    noise = rng.standard_normal((count, len(curve.value))) @ curve.root.T
     noise[0] = 0
     drawn = curve.value + noise
     first, here, last = (
@@ -365,18 +366,20 @@ def _certificate(findings: Sequence[Finding]) -> dict[str, Any]:
   """What the tests rest on, and what weakens them."""
   curve = max((f.curve for f in findings), key=lambda c: len(c.scale))
   tests = [t for f in findings for t in (f.trend, f.step) if t]
+  errors = sorted({f.curve.errors for f in findings})
   rise = np.exp(np.minimum(laws.GAPS * np.diff(curve.x), laws.WIDEST))
   weak = []
   if len(curve.scale) < 6:
     weak.append(f'{len(curve.scale)} sizes')
   if curve.runs.max() == 1:
     weak.append('one run a size: its deviation is told from the residuals')
-  if any(f.curve.assumed for f in findings):
+  if any(f.curve.errors == 'guessed' for f in findings):
     weak.append('errors of some metrics are guessed')
   if any(t.dispersion > 4 for t in tests):
     weak.append('values scatter more than items and runs explain')
   return {
     'level': LEVEL,
+    'errors': ' and '.join(errors),
     'replicates': max((t.replicates for t in tests), default=0),
     'sizes': len(curve.scale),
     'runs': int(curve.runs.sum()),
