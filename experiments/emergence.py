@@ -2,12 +2,15 @@
 
     python -m experiments.emergence --data=scores.csv --out=verdicts.json
     python -m experiments.emergence --workdir=STUDY [--plots=FOLDER]
+    python -m experiments.emergence --workdir=STUDY --scale=loss
 
 A score table has a row for each model, task and metric, with columns `model`,
 `scale` (or `params`, or `flops`, or what `--scale` names), `task`, `metric`,
 `value` and, where known, `stderr`, `n_items`, `chance`, `step`, `seed`,
 `answer_length`. A study is judged by what its models scored on the single
 items, which are the same for all, as far as their outputs are kept.
+Over a loss (`--scale=loss`, native; `--scale=bits_per_byte`, of the yardstick,
+architectures together; or a table's own column) less is further on.
 Cost: a twentieth of a second of one core a task and metric.
 """
 
@@ -31,7 +34,7 @@ _OUT = flags.DEFINE_string(
   'out', None, 'File for the verdicts; STUDY/verdicts.json or verdicts.json.'
 )
 _SCALE = flags.DEFINE_string(
-  'scale', None, 'Column of the scale: params, flops, step, loss, …'
+  'scale', None, 'Column of the scale: params, flops, step, loss, bits_per_byte'
 )
 _WHERE = flags.DEFINE_list(
   'where', [], 'Rows to read, as COLUMN=VALUE,COLUMN=VALUE.'

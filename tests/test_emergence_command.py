@@ -60,6 +60,7 @@ def test_verdicts_are_written_for_every_task(data, tmp_path):
     assert verdict['n_items'] == 500 and verdict['evidence'].endswith('.')
     assert set(verdict['metrics']) == {'exact_match', 'token_accuracy'}
     assert verdict['certificate']['sizes'] == 7
+    assert verdict['certificate']['faults'] == ['chance is not known']
     for metric in verdict['metrics'].values():
       assert metric['statistic'] >= 0 and 0 < metric['p_value'] <= 1
   assert jumps['evidence'] in text

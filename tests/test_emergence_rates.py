@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from research.scaling.emergence import simulate, verdict
+from research.scaling.emergence import kinds, simulate
 
 
 def smooth_rates(count, seed, **settings):
@@ -28,7 +28,7 @@ def step_rates(count, seed, design):
     rng = np.random.default_rng([seed, i])
     frame, place = simulate.step_table(design, rng)
     report = simulate.said(frame, i).to_dict()
-    if report['verdict'] == verdict.BREAK:
+    if report['verdict'] == kinds.BREAK:
       found += 1
       low, high = report['interval95']
       held += low <= place <= high
@@ -36,7 +36,7 @@ def step_rates(count, seed, design):
 
 
 def test_smooth_truths_are_seldom_breaks_in_a_few_tables():
-  assert smooth_rates(25, 0).get(verdict.BREAK, 0) <= 0.05
+  assert smooth_rates(25, 0).get(kinds.BREAK, 0) <= 0.05
 
 
 def test_steps_are_mostly_found_in_a_few_tables():
@@ -48,14 +48,14 @@ def test_steps_are_mostly_found_in_a_few_tables():
 def test_of_400_smooth_tables_at_most_one_in_twenty_is_a_break():
   rates = smooth_rates(400, 1)
   print('smooth', rates)
-  assert rates.get(verdict.BREAK, 0) <= 0.05
+  assert rates.get(kinds.BREAK, 0) <= 0.05
 
 
 @pytest.mark.slow
 def test_the_quickest_smooth_truths_are_seldom_breaks_either():
   rates = smooth_rates(100, 2, sharp=True)
   print('quickest', rates)
-  assert rates.get(verdict.BREAK, 0) <= 0.05
+  assert rates.get(kinds.BREAK, 0) <= 0.05
 
 
 @pytest.mark.slow

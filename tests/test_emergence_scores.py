@@ -154,3 +154,61 @@ def test_a_file_that_is_no_table_is_refused(tmp_path):
 def test_metrics_are_harsh_unless_they_give_part_marks(name, harsh):
   assert metrics.of(name, np.array([0.1, 0.9])).harsh is harsh
   assert not metrics.of(name, np.array([0.1, 0.9]), [name]).harsh
+
+
+def study(losses, architectures=('decoder',) * 4):
+  """A results table of runs with an ability and the losses given."""
+  runs = pd.DataFrame(
+    {
+      'run': ['a', 'b', 'c', 'd'],
+      'params': [1e4, 1e5, 1e6, 1e7],
+      'step': 9,
+      'domain': 'all',
+      'architecture': architectures,
+    }
+  )
+  return pd.concat(
+    [
+      runs.assign(task='validation', metric='loss', value=losses),
+      runs.assign(task='yardstick', metric='bits_per_byte', value=losses),
+      runs.assign(task='copy', metric='exact_match', value=[0, 0.1, 0.5, 0.9]),
+    ],
+    ignore_index=True,
+  )
+
+
+def test_less_loss_is_further_on_and_models_of_one_loss_are_one_place():
+  found = curve(scores.of_study(study([3.0, 2.5, 2.52, 1.5]), 'loss'))
+  assert list(found.scale) == pytest.approx([3.0, 2.51, 1.5])
+  assert list(found.value) == pytest.approx([0, 0.3, 0.9])
+  assert list(found.runs) == [1, 2, 1]
+  assert np.all(np.diff(found.x) > 0) and found.beyond == 'below'
+
+
+def test_many_losses_close_to_each_other_are_not_one_place():
+  frame = table(loss=[2.0, 1.97, 1.94, 1.91])
+  found = curve(frame, scale='loss')
+  assert list(found.runs) == [2, 2]
+
+
+def test_bits_per_byte_of_the_yardstick_hold_across_architectures():
+  frame = study([3.0, 2.5, 2.0, 1.5], ['decoder', 'encoder'] * 2)
+  apart = {n for n, _ in curves.curves(scores.of_study(frame, 'loss'))}
+  assert apart == {'copy · decoder', 'copy · encoder'}
+  ((name, (found,)),) = curves.curves(scores.of_study(frame, 'bits_per_byte'))
+  assert name == 'copy' and list(found.scale) == [3.0, 2.5, 2.0, 1.5]
+
+
+def test_checkpoints_of_several_models_lie_on_one_curve_over_loss():
+  frame = pd.concat(
+    [table(step=s, loss=3 - s / 10, value=s / 20) for s in (2, 6, 10)]
+  )
+  frame = frame.assign(model=frame['model'] + frame['step'].astype(str))
+  (name,) = {n for n, _ in curves.curves(scores.tidy(frame, 'loss'))}
+  assert name == 'copy'
+
+
+def test_a_study_without_validation_has_no_loss_to_judge_by():
+  frame = study([3.0, 2.5, 2.0, 1.5])
+  with pytest.raises(BadInput, match='positive loss'):
+    scores.of_study(frame[frame['task'] == 'copy'], 'loss')

@@ -104,7 +104,7 @@ def _open(found: Sequence[Output], guess) -> Iterator[Measure]:
       'pass_until',
       [pass_until(output) for output in found],
       guess,
-      f'passes over samples drawn until one passes, at most {drawn}',
+      f'passes over all of {drawn} answers drawn',
     )
 
 
@@ -220,16 +220,14 @@ def p_correct(output: Output) -> float:
 
 
 def pass_until(output: Output) -> float:
-  """Passes over samples up to the first pass; 0 if none passes.
+  """Passes r over samples K, of all that are stored.
 
-  PassUntil (Hu et al. 2024) with r = 1, at most as many samples as are stored.
-  Its mean is above the pass probability p: -p ln p / (1 - p) if samples never
-  end. `p_correct` is p itself where one answer alone is right.
+  PassUntil (Hu et al. 2024) samples until r passes. With r = 1 the mean of r/K
+  is not the pass probability p but -p ln p / (1 - p), which bends its law; a
+  fixed number of samples has none of this. `p_correct` is p itself where one
+  answer alone is right.
   """
-  for k, said in enumerate(output['samples'], 1):
-    if _passes(said, output):
-      return 1 / k
-  return 0.0
+  return float(np.mean([_passes(said, output) for said in output['samples']]))
 
 
 Scores = Callable[[Output], np.ndarray]

@@ -18,6 +18,7 @@ from research.scaling import sweep as sweeps
 from research.study import (
   abilities,
   findings,
+  items,
   laws,
   predictions,
   scores,
@@ -41,6 +42,7 @@ def make(study: StudyConfig, workdir: str | os.PathLike[str]) -> store.Path:
   workdir = epath.Path(workdir)
   planned = cells(study)
   curves = {c.name: store.curve(c.folder(workdir)) for c in planned}
+  frame = store.frame(workdir)
   axes = [axis for d in study.designs for axis in getattr(d, 'axes', ())]
   about = {
     'title': study.title,
@@ -53,8 +55,8 @@ def make(study: StudyConfig, workdir: str | os.PathLike[str]) -> store.Path:
     'law': study.law,
     'predictions': predictions.read(workdir),
     'spans': store.spans(workdir),
+    'marked': items.of_study(frame, workdir),
   }
-  frame = store.frame(workdir)
   return write(frame, curves, about, workdir / 'report.html')
 
 
@@ -102,7 +104,9 @@ def write(
       `notes` (a list of sentences);
       `law` (fitted to each architecture; none without it);
       `predictions` (what `predictions.read` returns);
-      `spans` (a frame: bits of each span of the yardstick by run).
+      `spans` (a frame: bits of each span of the yardstick by run);
+      `marked` (the results table with the marks of single items, from which
+      abilities are judged; the table itself without it).
     path: Where the HTML file goes.
 
   Raises:
@@ -126,6 +130,8 @@ def render(
   plan = about.get('plan') or ()
   law, registered = about.get('law'), about.get('predictions')
   fitted = laws.fitted(frame, law) if law else {}
+  marked = about.get('marked')
+  judged = abilities.judged(frame if marked is None else marked)
   compared = scores.compared(frame, about.get('spans'))
   environment = jinja2.Environment(
     autoescape=True,
@@ -150,7 +156,7 @@ def render(
       ('pairs', 'Architectures compared', scores.architectures(compared)),
       ('size', 'Against size', sections.against_size(frame)),
       ('domains', 'By domain', sections.by_domain(frame)),
-      ('abilities', 'Abilities', abilities.abilities(frame)),
+      ('abilities', 'Abilities', abilities.abilities(judged)),
       ('training', 'Training curves', sections.training(frame, curves)),
       ('cells', 'Cells', sections.cells(frame, plan, fields)),
       ('failures', 'Cells without results', sections.failures(plan)),
@@ -168,6 +174,7 @@ def render(
     findings=[
       *_findings(frame, about, fields),
       *scores.sentences(registered, frame, compared),
+      *abilities.sentences(judged),
     ],
     sections=made,
   )

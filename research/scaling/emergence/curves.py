@@ -22,7 +22,8 @@ class Curve:
 
   Attributes:
     metric: What the values are.
-    scale: Parameters, FLOPs or steps, ascending, [n].
+    scale: Parameters, FLOPs or steps, ascending; or losses, descending, [n].
+    falls: Whether it is a loss, so that less is further on.
     value: Means over runs, [n]; logarithms where the metric says so.
     item: Standard errors over items, [n].
     likeness: Correlation of these errors between sizes, [n, n], since all read
@@ -40,6 +41,7 @@ class Curve:
 
   metric: metrics.Metric
   scale: np.ndarray
+  falls: bool
   value: np.ndarray
   item: np.ndarray
   likeness: np.ndarray | None
@@ -52,8 +54,13 @@ class Curve:
 
   @property
   def x(self) -> np.ndarray:
-    """Natural logarithm of the scale."""
-    return np.log(self.scale)
+    """Natural logarithm of the scale, or of one over the loss; ascending."""
+    return _places(self.scale, self.falls)
+
+  @property
+  def beyond(self) -> str:
+    """How one says that a scale is further on."""
+    return 'below' if self.falls else 'above'
 
   @property
   def error(self) -> np.ndarray:
@@ -108,7 +115,8 @@ def curves(
 
 def curve(rows: pd.DataFrame, graded: Collection[str] = ()) -> Curve:
   """The curve of one task and metric, from one row a run."""
-  rows = rows.sort_values(by='scale', kind='stable')
+  falls = bool(rows['falls'].iloc[0])
+  rows = rows.sort_values(by='scale', ascending=not falls, kind='stable')
   values = rows['value'].to_numpy(float)
   metric = metrics.of(str(rows['metric'].iloc[0]), values, graded)
   rows = rows.assign(n_items=_items(rows, metric))
@@ -116,8 +124,7 @@ def curve(rows: pd.DataFrame, graded: Collection[str] = ()) -> Curve:
   if metric.logarithm:
     values, stated = np.log(values), stated / values
   scale = rows['scale'].to_numpy(float)
-  new = np.diff(np.log(scale), prepend=-np.inf) > _SAME
-  size = np.cumsum(new) - 1
+  size = _sizes(_places(scale, falls))
   runs = np.bincount(size)
   mean = np.bincount(size, values) / runs
   within = ((values - mean[size]) ** 2).sum()
@@ -134,7 +141,8 @@ def curve(rows: pd.DataFrame, graded: Collection[str] = ()) -> Curve:
   count: Any = rows['n_items'].dropna()
   return Curve(
     metric=metric,
-    scale=scale[new],
+    scale=np.bincount(size, scale) / runs,
+    falls=falls,
     value=mean,
     item=item,
     likeness=likeness,
@@ -145,6 +153,20 @@ def curve(rows: pd.DataFrame, graded: Collection[str] = ()) -> Curve:
     n_items=int(count.median()) if len(count) else None,
     errors=errors,
   )
+
+
+def _places(scale: np.ndarray, falls: bool) -> np.ndarray:
+  return -np.log(scale) if falls else np.log(scale)
+
+
+def _sizes(x: np.ndarray) -> np.ndarray:
+  """Number of each run's size, [r]: all that are as good as its first."""
+  number, first, found = -1, -np.inf, []
+  for place in x:
+    if place - first > _SAME:
+      number, first = number + 1, place
+    found.append(number)
+  return np.array(found)
 
 
 def _items(rows: pd.DataFrame, metric: metrics.Metric) -> pd.Series:

@@ -1,6 +1,7 @@
 """A finding: what one metric's curve shows, whatever the other metrics say."""
 
 import dataclasses
+import math
 
 import numpy as np
 from scipy import stats
@@ -83,7 +84,8 @@ def find(curve: Curve, rng: np.random.Generator) -> Finding:
     loose=True,
   )
   if trend.p_value > LEVEL:
-    return Finding(curve=curve, verdict='noise', trend=trend)
+    flat = 'not measurable' if _too_few(curve, trend) else 'noise'
+    return Finding(curve=curve, verdict=flat, trend=trend)
   fitted = trend.large.fitted[0]
   sign = 1.0 if fitted[-1] >= fitted[0] else -1.0
   smooth = laws.Smooth(x, error, sign)
@@ -96,12 +98,13 @@ def find(curve: Curve, rng: np.random.Generator) -> Finding:
   if step.p_value <= LEVEL:
     gap, low, high = _where(curve, broken, step)
     scale = curve.scale
+    ends = sorted([float(scale[low]), float(scale[high + 1])])
     return Finding(
       **known,
       verdict='break',
       turn=gap,
       place=float(np.sqrt(scale[gap] * scale[gap + 1])),
-      interval95=(float(scale[low]), float(scale[high + 1])),
+      interval95=(ends[0], ends[1]),
     )
   turn = null.likelihood_ratio(
     value,
@@ -117,6 +120,15 @@ def find(curve: Curve, rng: np.random.Generator) -> Finding:
   if hidden > 1:
     return Finding(**known, verdict='onset', turn=hidden - 1)
   return Finding(**known, verdict='smooth')
+
+
+def _too_few(curve: Curve, trend: null.Ratio) -> bool:
+  """Whether not even perfect order of sizes that scatter would be a trend.
+
+  n sizes rise or fall from end to end by chance in two of n! orders.
+  """
+  by_chance = 2 / math.factorial(min(len(curve.scale), 20))
+  return trend.dispersion > 1 and by_chance > LEVEL
 
 
 def gaps(curve: Curve) -> list[int]:

@@ -42,6 +42,12 @@ _ASIDE = re.compile(r'calibration|\bece\b|seconds')
 _EXACT = re.compile(r'exact|\bem\b|_em\b|pass@|success')
 
 
+def falls(name: str) -> bool:
+  """Whether what is called `name` is a loss, so that less of it is better."""
+  low = name.lower()
+  return bool(_LOSS.search(low) or _LOGARITHM.search(low))
+
+
 def of(name: str, values: np.ndarray, graded: Collection[str] = ()) -> Metric:
   """The nature of the metric called `name`.
 
@@ -49,7 +55,7 @@ def of(name: str, values: np.ndarray, graded: Collection[str] = ()) -> Metric:
   `graded` names metrics that are not.
   """
   low = name.lower()
-  loss = bool(_LOSS.search(low) or _LOGARITHM.search(low))
+  loss = falls(name)
   inside = bool(np.all((values >= 0) & (values <= 1)))
   harsh = not (loss or _GRADED.search(low) or name in graded)
   exact = bool(_EXACT.search(low))

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from research.config import BadInput
+from research.scaling.emergence import metrics
 
 NEEDED = ('model', 'task', 'metric', 'value')
 NUMBERS = (
@@ -24,6 +25,14 @@ NUMBERS = (
   'answer_length',
 )
 _SCALES = ('scale', 'params', 'flops')
+LOSSES = {
+  'loss': ('validation', 'loss'),
+  'bits_per_byte': ('yardstick', 'bits_per_byte'),
+}
+"""Columns that a study's table gets, and of which task and metric they are."""
+
+SHARED = 'bits_per_byte'
+"""The scale that compares across architectures."""
 _ALIASES = {
   'run': 'model',
   'n': 'n_items',
@@ -75,13 +84,37 @@ def of_study(
 ) -> pd.DataFrame:
   """The score table of a study's results table; every row is kept.
 
+  It has columns for the losses of each row's model: `loss`, native, in nats a
+  token, and `bits_per_byte`, of the yardstick. Either may be the scale (Du et
+  al. 2024): models of one loss stand at one place, whatever their size.
+
   Raises:
     BadInput: As `read`; or no row is of an ability.
   """
+  frame = _with_losses(frame)
   frame = cast(pd.DataFrame, frame[~frame['task'].isin(NOT_ABILITIES)])
   if frame.empty:
     raise BadInput('workdir: its results have no ability tasks; evaluate some')
   return tidy(frame, scale, where, 'the results table')
+
+
+def _with_losses(frame: pd.DataFrame) -> pd.DataFrame:
+  """The table with the losses of each row's model beside it."""
+  keys = ['run', 'step']
+  if not {*keys, 'domain'} <= set(frame):
+    return frame
+  for name, (task, metric) in LOSSES.items():
+    mine: Any = frame[
+      (frame['task'] == task)
+      & (frame['metric'] == metric)
+      & (frame['domain'] == 'all')
+    ]
+    mine = mine.drop_duplicates(keys)[[*keys, 'value']]
+    mine = mine.rename(columns={'value': name})
+    frame = frame.drop(columns=name, errors='ignore').merge(
+      mine, on=keys, how='left'
+    )
+  return frame
 
 
 def tidy(
@@ -114,7 +147,8 @@ def tidy(
   for number in NUMBERS:
     frame[number] = _numbers(frame, number, name)
   seed = frame['seed'] if 'seed' in frame else 0
-  frame = frame.assign(seed=seed, label=_labels(frame))
+  label = _labels(frame, column)
+  frame = frame.assign(seed=seed, label=label, falls=metrics.falls(column))
   there = np.isfinite(frame['value']) & (frame['scale'] > 0)
   frame = cast(pd.DataFrame, frame[there])
   if frame.empty:
@@ -148,13 +182,18 @@ def _numbers(frame: pd.DataFrame, column: str, name: str) -> Any:
   return numbers
 
 
-def _labels(frame: pd.DataFrame) -> pd.Series:
-  """Tasks by name; by name and variant where a task has several."""
+def _labels(frame: pd.DataFrame, scale: str) -> pd.Series:
+  """Tasks by name; by name and variant where a task has several.
+
+  Over a loss, models and their checkpoints are asked whether they lie on one
+  curve; over bits per byte, architectures are, too.
+  """
   label: Any = frame['task'].astype(str)
   # Training curves of several models are several tasks, not seeds of one.
   steps: Any = frame.groupby('model')['scale'].nunique()
-  variants = [c for c in VARIANTS if c in frame]
-  if (steps > 1).any() and len(steps) > 1:
+  shared = {'architecture'} if scale == SHARED else set()
+  variants = [c for c in VARIANTS if c in frame and c not in shared]
+  if (steps > 1).any() and len(steps) > 1 and not metrics.falls(scale):
     variants.append('model')
   for column in variants:
     values: Any = frame[column]

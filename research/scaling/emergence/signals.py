@@ -1,6 +1,8 @@
 """Signals beside the verdict: p^L, items needed, signal to noise, PassUntil."""
 
+from collections.abc import Sequence
 import math
+import re
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -66,6 +68,22 @@ def signal_to_noise(curve: Curve, checkpoints: pd.DataFrame) -> Signal:
   return Signal(ratio, math.ceil(curve.n_items * (BAR * item / across) ** 2))
 
 
+def clearest(curves: Sequence[Curve], rows: pd.DataFrame) -> Signal | None:
+  """The best signal to noise of a task's metrics; None for one size.
+
+  Args:
+    curves: One a metric.
+    rows: The task's rows in the score table, of every step.
+  """
+  told = [
+    signal_to_noise(one, cast(pd.DataFrame, mine))
+    for one in curves
+    if one.metric.votes and len(one.scale) > 1
+    for mine in [rows[rows['metric'] == one.metric.name]]
+  ]
+  return max(told, key=lambda signal: signal.ratio, default=None)
+
+
 def _last_checkpoints(curve: Curve, rows: pd.DataFrame) -> float:
   """Pooled deviation over each run's last five steps; 0 without steps."""
   keys = ['model', 'seed', 'scale']
@@ -76,6 +94,10 @@ def _last_checkpoints(curve: Curve, rows: pd.DataFrame) -> float:
   values: Any = last.groupby(keys, dropna=False)['value']
   variance = values.var(ddof=1).dropna()
   return float(np.sqrt(variance.mean())) if len(variance) else 0.0
+
+
+DRAWN = re.compile('pass_?until')
+"""Names of success rates of drawn answers."""
 
 
 class TaskLaw(NamedTuple):

@@ -2,21 +2,15 @@
 
 from collections.abc import Callable, Collection, Sequence
 import dataclasses
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
-from research.scaling.emergence import curves, finding, laws, null, signals
-from research.scaling.emergence.finding import LEVEL, Finding
-
-SMOOTH = 'smooth'
-ARTEFACT = 'metric artefact'
-FLOOR = 'resolution floor'
-NOISE = 'noise'
-BREAK = 'genuine break'
-ONE_METRIC = 'break in this metric'
-UNMEASURABLE = 'not measurable'
+from research.scaling.emergence import curves, finding, signals
+from research.scaling.emergence.case import Case
+from research.scaling.emergence.certificate import Certificate, certify
+from research.scaling.emergence.finding import Finding
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,13 +19,16 @@ class Verdict:
 
   Attributes:
     task: Name, with the variant where there are several.
-    verdict: One of this file's constants.
+    verdict: One of `kinds`.
     evidence: One sentence.
     findings: One a metric.
     broken: The finding that tells where the break is; None without one.
     items_needed: Items that would show what lies below the floor, if it can
       be told.
     certificate: How far the numbers can be trusted.
+    signal: The clearest metric's signal to noise; None for one size.
+    task_law: Whether drawn answers follow PassUntil's law; None where no
+      answers were drawn, or too few sizes pass sometimes.
   """
 
   task: str
@@ -40,7 +37,14 @@ class Verdict:
   findings: tuple[Finding, ...]
   broken: Finding | None = None
   items_needed: int | None = None
-  certificate: dict[str, Any] = dataclasses.field(default_factory=dict)
+  certificate: Certificate
+  signal: signals.Signal | None = None
+  task_law: signals.TaskLaw | None = None
+
+  @property
+  def greyed(self) -> bool:
+    """Whether no metric stands out of its noise."""
+    return self.signal is not None and self.signal.ratio < signals.BAR
 
   @property
   def n_items(self) -> int | None:
@@ -67,7 +71,9 @@ class Verdict:
       'evidence': self.evidence,
       'n_items': self.n_items,
       'items_needed': self.items_needed,
-      'certificate': self.certificate,
+      'signal_to_noise': self.signal and self.signal._asdict(),
+      'task_law': self.task_law and self.task_law._asdict(),
+      'certificate': self.certificate.to_dict(),
     }
 
 
@@ -90,9 +96,8 @@ def verdicts(
   for number, (task, found) in enumerate(curves.curves(frame, graded)):
     listen(task)
     rng = np.random.default_rng([seed, number])
-    lengths = frame.loc[frame['label'] == task, 'answer_length'].dropna()
-    length = float(lengths.iloc[0]) if lengths.nunique() == 1 else None
-    judged.append(judge(task, found, rng, length))
+    rows = cast(pd.DataFrame, frame[frame['label'] == task])
+    judged.append(judge(task, found, rng, rows))
   return judged
 
 
@@ -100,7 +105,7 @@ def judge(
   task: str,
   found: Sequence[curves.Curve],
   rng: np.random.Generator,
-  length: float | None = None,
+  rows: pd.DataFrame,
 ) -> Verdict:
   """The verdict on one task from all its metrics.
 
@@ -108,282 +113,21 @@ def judge(
     task: Its name.
     found: A curve a metric.
     rng: Source of the bootstrap.
-    length: Tokens of an answer, if all answers have as many.
+    rows: The task's rows in the score table, of every step.
   """
   findings = tuple(finding.find(curve, rng) for curve in found)
-  case = _Case(findings, length, rng)
-  verdict, evidence, broken, items = case.verdict()
+  lengths = rows['answer_length'].dropna()
+  length = float(lengths.iloc[0]) if lengths.nunique() == 1 else None
+  said = Case(findings, length, rng).verdict()
+  drawn = [c for c in found if signals.DRAWN.search(c.metric.name.lower())]
   return Verdict(
     task=task,
-    verdict=verdict,
-    evidence=evidence,
+    verdict=said.verdict,
+    evidence=said.evidence,
     findings=findings,
-    broken=broken,
-    items_needed=items,
-    certificate=_certificate(findings),
+    broken=said.broken,
+    items_needed=said.items,
+    certificate=certify(findings),
+    signal=signals.clearest(found, rows),
+    task_law=signals.pass_until(drawn[0], rng) if drawn else None,
   )
-
-
-_Said = tuple[str, str, Finding | None, int | None]
-
-
-class _Case:
-  """The findings of a task, sorted by what their metrics are."""
-
-  def __init__(self, findings, length, rng):
-    self.length, self.rng = length, rng
-    votes = [f for f in findings if f.curve.metric.votes] or list(findings)
-    self.votes = votes
-    self.harsh = [f for f in votes if f.curve.metric.harsh]
-    self.graded = [f for f in votes if not f.curve.metric.harsh]
-
-  def verdict(self) -> _Said:
-    """What is said, why, where, and with how many items one would see more."""
-    live = [f for f in self.votes if f.verdict not in (NOISE, UNMEASURABLE)]
-    if not live:
-      return self._flat()
-    for rule in (
-      self._broken,
-      self._artefact,
-      self._one_metric,
-      self._floor,
-    ):
-      if said := rule():
-        return said
-    return self._smooth(live)
-
-  def _flat(self) -> _Said:
-    guessed = [f for f in self.votes if f.verdict == UNMEASURABLE]
-    if guessed:
-      few = len(guessed[0].curve.scale) < finding.FEWEST
-      why = (
-        f'only {len(guessed[0].curve.scale)} sizes: a law needs'
-        f' {finding.FEWEST}'
-        if few
-        else f'every interval of {_names(guessed)} contains chance'
-      )
-      return UNMEASURABLE, f'{why}.', None, None
-    p = min(f.p_value or 0 for f in self.votes)
-    return (
-      NOISE,
-      f'{_names(self.votes)}: no trend beyond the deviation of items and runs'
-      f' (p = {p:.2g}).',
-      None,
-      None,
-    )
-
-  def _broken(self) -> _Said | None:
-    """A break in a graded metric and in another, at one place; or in one."""
-    harsh, graded = _breaks(self.harsh), _breaks(self.graded)
-    # A harsh metric that sees nothing of the task has no say.
-    deaf = {NOISE, UNMEASURABLE}
-    heard = [f for f in self.harsh if f.verdict not in deaf]
-    for first in graded:
-      others = harsh or ([] if heard else [g for g in graded if g is not first])
-      with_it = [f for f in others if _overlap(first, f)]
-      if with_it:
-        return BREAK, _step_words([*with_it, first]), first, None
-    return None
-
-  def _one_metric(self) -> _Said | None:
-    """A break in one metric, which no other confirms or explains."""
-    broken = [*_breaks(self.graded), *_breaks(self.harsh)]
-    if not broken:
-      return None
-    one = broken[0]
-    others = [f for f in self.votes if f is not one]
-    rest = f'; {_names(others)} does not confirm it' if others else ''
-    words = f'{_step_words([one])[:-1]}, in this metric only{rest}.'
-    return ONE_METRIC, words, one, None
-
-  def _artefact(self) -> _Said | None:
-    """A harsh metric jumps or turns where a graded one was on its way."""
-    shown = [f for f in self.harsh if f.verdict in ('onset', 'break')]
-    heard = [f for f in self.graded if f.verdict in ('smooth', 'onset')]
-    for harsh in sorted(shown, key=lambda f: f.verdict != 'break'):
-      for graded in heard:
-        there, here, p = ahead(graded, harsh, self.rng)
-        if p * len(heard) > LEVEL:
-          continue
-        verb = 'steps' if harsh.verdict == 'break' else 'takes off'
-        return (
-          ARTEFACT,
-          f'{harsh.name} {verb} only above'
-          f' {harsh.curve.scale[harsh.turn or 0]:.3g}, having made {here:.0%}'
-          f' of its way, where {graded.name} had made {there:.0%}'
-          f' (p = {p:.2g}) and has no step of its own'
-          f' (p = {graded.p_value:.2g}){self._length_words(harsh)}.',
-          None,
-          self._items(harsh),
-        )
-    return None
-
-  def _floor(self) -> _Said | None:
-    """A harsh metric sees nothing below a size."""
-    for harsh in self.harsh:
-      curve = harsh.curve
-      unseen = curve.floor is not None and finding.below_notice(curve)
-      none = unseen == len(curve.scale)
-      if none and curve.floor:  # Part marks may come from form alone.
-        return UNMEASURABLE, self._flat()[1], None, None
-      if not unseen or (harsh.verdict != 'onset' and not none):
-        continue
-      items = self._items(harsh)
-      would = f' {items} would do' if items else ' more are needed'
-      return (
-        FLOOR,
-        f'{harsh.name} cannot be told from {curve.floor:.3g} up to'
-        f' {curve.scale[unseen - 1]:.3g}'
-        f' with {curve.n_items or "so few"} items:{would}'
-        f'{"" if none else ", and above it the rise is smooth"}.',
-        None,
-        items,
-      )
-    return None
-
-  def _smooth(self, live) -> _Said:
-    first = live[0]
-    tested = [f for f in live if f.step]
-    p = min((f.p_value or 0 for f in tested), default=1.0)
-    p = min(1.0, p * len(tested))  # Of the smallest of so many (Bonferroni).
-    start, end = first.curve.value[[0, -1]]
-    law = 'log ' if first.curve.metric.logarithm else ''
-    return (
-      SMOOTH,
-      f'{law}{first.name} goes from {start:.3g} to {end:.3g}; no step in'
-      f' {_names(tested)} that a smooth law cannot follow (p = {p:.2g}).',
-      None,
-      None,
-    )
-
-  def _items(self, harsh: Finding) -> int | None:
-    """Items that would show the largest size below notice.
-
-    The rate there is p^L where it can be known, else the smooth law's.
-    """
-    curve = harsh.curve
-    count = finding.below_notice(curve)
-    told = self._told(harsh)
-    if told is None and harsh.step:
-      told = harsh.step.small.fitted[0]
-    if not count or curve.floor is None or told is None:
-      return None
-    z = finding.deviate(len(curve.scale))
-    needed = signals.items_needed(float(told[count - 1]), curve.floor, z)
-    # A law that expects more than was seen there tells no number.
-    return needed if (needed or 0) > (curve.n_items or 0) else None
-
-  def _per_token(self) -> Finding | None:
-    names = ('token', 'char')
-    for f in self.graded:
-      metric = f.curve.metric
-      if metric.bounded and any(n in metric.name.lower() for n in names):
-        return f
-    return None
-
-  def _told(self, harsh: Finding) -> np.ndarray | None:
-    per_token = self._per_token()
-    if self.length is None or per_token is None:
-      return None
-    told, _ = signals.length_effect(harsh.curve, per_token.curve, self.length)
-    return told
-
-  def _length_words(self, harsh: Finding) -> str:
-    per_token, told = self._per_token(), self._told(harsh)
-    if per_token is None or told is None:
-      return ''
-    miss = np.abs(told - harsh.curve.value).max()
-    return (
-      f'; {per_token.name}^{self.length:.3g} foretells {harsh.name} to within'
-      f' {miss:.2g}'
-    )
-
-
-def ahead(
-  graded: Finding, harsh: Finding, rng: np.random.Generator
-) -> tuple[float, float, float]:
-  """How far the graded metric had come where the harsh one takes off.
-
-  Returns:
-    Share of its way that the graded metric had made at `harsh.turn`, the same
-    of the harsh one, and the p-value of the first being no larger, over items
-    and runs.
-  """
-  x = harsh.curve.x
-  at = np.array([x[0], x[harsh.turn or 0], x[-1]])
-
-  def shares(curve: curves.Curve, count: int) -> np.ndarray:
-    noise = rng.standard_normal((count, len(curve.value))) @ curve.root.T
-    noise[0] = 0
-    drawn = curve.value + noise
-    first, here, last = (
-      np.array([np.interp(a, curve.x, row) for row in drawn]) for a in at
-    )
-    # A replicate whose ends meet has no way to speak of.
-    way = last - first
-    return np.divide(here - first, way, out=np.zeros(count), where=way != 0)
-
-  count = null.REPLICATES
-  there, here = shares(graded.curve, count), shares(harsh.curve, count)
-  p = float(1 + (there[1:] <= here[1:]).sum()) / count
-  return float(there[0]), float(here[0]), p
-
-
-def _breaks(group: Sequence[Finding]) -> list[Finding]:
-  """Breaks that hold at the level of the whole group (Bonferroni)."""
-  tested = [f for f in group if f.step]
-  return [
-    f
-    for f in tested
-    if f.verdict == 'break' and (f.p_value or 0) * len(tested) <= LEVEL
-  ]
-
-
-def _overlap(a: Finding, b: Finding) -> bool:
-  (low, high), (other_low, other_high) = a.interval95, b.interval95  # type: ignore[misc]
-  return max(low, other_low) < min(high, other_high)
-
-
-def _names(findings: Sequence[Finding]) -> str:
-  names = [f.name for f in findings]
-  return ' and '.join(
-    [', '.join(names[:-1]), names[-1]] if names[1:] else names
-  )
-
-
-def _step_words(broken: Sequence[Finding]) -> str:
-  low = max(f.interval95[0] for f in broken if f.interval95)
-  high = min(f.interval95[1] for f in broken if f.interval95)
-  p = max(f.p_value or 0 for f in broken)
-  verb = 'step' if len(broken) > 1 else 'steps'
-  return (
-    f'{_names(broken)} {verb} between {low:.3g} and {high:.3g}, more quickly'
-    f' than any smooth law of this grid (p ≤ {p:.2g}).'
-  )
-
-
-def _certificate(findings: Sequence[Finding]) -> dict[str, Any]:
-  """What the tests rest on, and what weakens them."""
-  curve = max((f.curve for f in findings), key=lambda c: len(c.scale))
-  tests = [t for f in findings for t in (f.trend, f.step) if t]
-  errors = sorted({f.curve.errors for f in findings})
-  rise = np.exp(np.minimum(laws.GAPS * np.diff(curve.x), laws.WIDEST))
-  weak = []
-  if len(curve.scale) < 6:
-    weak.append(f'{len(curve.scale)} sizes')
-  if curve.runs.max() == 1:
-    weak.append('one run a size: its deviation is told from the residuals')
-  if any(f.curve.errors == 'guessed' for f in findings):
-    weak.append('errors of some metrics are guessed')
-  if any(t.dispersion > 4 for t in tests):
-    weak.append('values scatter more than items and runs explain')
-  return {
-    'level': LEVEL,
-    'errors': ' and '.join(errors),
-    'replicates': max((t.replicates for t in tests), default=0),
-    'sizes': len(curve.scale),
-    'runs': int(curve.runs.sum()),
-    'smooth_rise_10_90': float(np.median(rise)) if len(rise) else None,
-    'dispersion': max((t.dispersion for t in tests), default=None),
-    'weak': weak,
-  }
