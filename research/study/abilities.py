@@ -80,8 +80,8 @@ def sentences(found: Judged | None) -> list[str]:
   count = len(breaks) or 'none'
   with_them = f': {"; ".join(breaks)}' if breaks else ''
   return [
-    f'Of {len(found.by_size)} abilities, each way of asking counted, those that '
-    f'emerge with size by a genuine break: {count}{with_them}.'
+    f'Of {len(found.by_size)} abilities, each way of asking counted, those '
+    f'that emerge with size by a genuine break: {count}{with_them}.'
     + (f' The rest: {listed(rest)}.' if rest else '')
   ]
 
