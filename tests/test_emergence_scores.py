@@ -178,7 +178,8 @@ def study(losses, architectures=('decoder',) * 4):
 
 
 def test_less_loss_is_further_on_and_models_of_one_loss_are_one_place():
-  found = curve(scores.of_study(study([3.0, 2.5, 2.52, 1.5]), 'loss'))
+  rows = scores.of_study(study([3.0, 2.5, 2.52, 1.5]), 'loss')
+  ((_, (found,)),) = curves.curves(rows)
   assert list(found.scale) == pytest.approx([3.0, 2.51, 1.5])
   assert list(found.value) == pytest.approx([0, 0.3, 0.9])
   assert list(found.runs) == [1, 2, 1]
