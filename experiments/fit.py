@@ -3,32 +3,38 @@
     python -m experiments.fit --data=points.csv --law=chinchilla \
         --out=fit.json [--compute=5.76e23,…] [--bootstrap=1000] [--seed=0] \
         [--at=params:7e10,tokens:1.4e12] [--plot=fit.png] [--group=column]
-    python -m experiments.fit --workdir=STUDY --law=isoflop --out=fit.json
+    python -m experiments.fit --workdir=STUDY --law=isoflop --out=fit.json \
+        --allow_uncertified
 
 Columns by name: params, tokens, loss; optional flops (else 6·params·tokens),
 budget, unique_tokens, accuracy, weight, stderr, params_non_embedding. With a
 column run, two_step takes the rows for checkpoints, as the paper does. Options
 of laws: --law=power --options=floor:false,x:params, --law=isoflop
---options=curve:akima,over:tokens. Status 2 and one line if a fit is not
-certified. Three to five seconds of one core.
+--options=curve:akima,over:tokens. A study is fitted by architecture. Status 2,
+one line and no file if a fit, of one group even, is not certified.
+Three to five seconds of one core.
 """
 
-import dataclasses
 import hashlib
 import json
-import math
 import pathlib
 from typing import Any
 
 from absl import flags
 import numpy as np
-import pandas as pd
 import scipy
 
 from research import config, files, provenance
 from research.config import BadInput
-from research.scaling import fit, points, record, sensitivity, summary
-from research.scaling.laws import named, two_step
+from research.scaling import (
+  asked,
+  fit,
+  points,
+  record,
+  sensitivity,
+  summary,
+)
+from research.scaling.laws import named
 from research.scaling.laws.law import Law
 from research.scaling.points import Points
 from research.study import store
@@ -59,22 +65,27 @@ _ALLOW = flags.DEFINE_bool(
 
 def main() -> None:
   """Fits, prints and writes."""
-  law = _law()
-  compute = [_positive('compute', text) for text in _COMPUTE.value]
-  at = [_place(text) for text in _AT.value]
-  groups, source = _points()
-  if isinstance(law, two_step.TwoStep):
-    law, groups = _ladder(law, groups)
+  law = config.replace(
+    named.law(_LAW.value), asked.pairs('options', _OPTIONS.value)
+  )
+  compute = [asked.positive('compute', text) for text in _COMPUTE.value]
+  at = [asked.place(text) for text in _AT.value]
+  groups, source = _points(law)
   fits, found = {}, {}
-  for name, given in groups.items():
-    fits[name] = _fit(law, given, name)
-    found[name] = {
-      **fits[name].to_dict(compute, at),
-      'convention': _CONVENTION.value,
-      'conventions': record.finite(
-        sensitivity.conventions(law, given, _CONVENTION.value)
-      ),
-    }
+  for name, (its, given) in groups.items():
+    fits[name] = fit.fit(
+      its,
+      given.counted(_CONVENTION.value),
+      resamples=_BOOTSTRAP.value,
+      seed=_SEED.value,
+      starts=_STARTS.value,
+    )
+    if not _ALLOW.value:
+      fit.refuse(fits[name], name)
+    found[name] = fits[name].to_dict(compute, at)
+    found[name]['convention'] = _CONVENTION.value
+    moved = sensitivity.conventions(its, given, _CONVENTION.value)
+    found[name]['conventions'] = record.finite(moved)
     found[name]['provenance'] |= source
     print(f'{name}: ' * bool(name) + summary.summary(found[name]))
   whole = found[''] if list(found) == [''] else {'groups': found}
@@ -91,57 +102,24 @@ def main() -> None:
     print(f'figure: {path}')
 
 
-def _fit(law: Law, given: Points, name: str) -> fit.Fit:
-  """The fit of one group, refused unless it is certified or allowed."""
-  where = f'law={law.name}' + f', {name}' * bool(name)
-  found = fit.fit(
-    law,
-    given.counted(_CONVENTION.value),
-    resamples=_BOOTSTRAP.value,
-    seed=_SEED.value,
-    starts=_STARTS.value,
-  )
-  faults = found.certificate.faults
-  if faults and not _ALLOW.value:
-    first, *rest = faults
-    more = f' (and {len(rest)} more)' if rest else ''
-    raise BadInput(
-      f'{where} is not certified: {first}{more}; --allow_uncertified '
-      'writes it all the same'
-    )
-  return found
-
-
-def _ladder(
-  law: two_step.TwoStep, groups: dict[str, Points]
-) -> tuple[Law, dict[str, Points]]:
-  """With a column `run` rows are checkpoints, treated as the paper does."""
-  table = pd.read_csv(_DATA.value) if _DATA.value else pd.DataFrame()
-  if 'run' not in table or _GROUP.value:
-    return law, groups
-  finals, checkpoints = two_step.recipe(table)
-  given = points.from_frame(finals, f'data={_DATA.value}')
-  return dataclasses.replace(law, checkpoints=checkpoints), {'': given}
-
-
-def _law() -> Law:
-  return config.replace(
-    named.law(_LAW.value), _pairs('options', _OPTIONS.value)
-  )
-
-
-def _points() -> tuple[dict[str, Points], dict[str, Any]]:
-  """Points by group, and where they and this program come from."""
+def _points(law: Law) -> tuple[dict[str, tuple[Law, Points]], dict[str, Any]]:
+  """Law and points by group, and where they and this program come from."""
   data, workdir = _DATA.value, _WORKDIR.value
   if data and not workdir:
     path = pathlib.Path(data)
-    groups = points.read_csv(path, _GROUP.value)
-  elif workdir and not data:
+    groups = {
+      name: law.read(table, where)
+      for name, (table, where) in points.tables(path, _GROUP.value).items()
+    }
+  elif workdir and not data and not _GROUP.value:
     path = pathlib.Path(workdir) / store.RESULTS
-    table = store.frame(workdir)
-    groups = points.from_study(table, _TASK.value, _METRIC.value)
+    found = points.from_study(store.frame(workdir), _TASK.value, _METRIC.value)
+    groups = {name: (law, given) for name, given in found.items()}
   else:
-    raise BadInput('give either --data=CSV or --workdir=STUDY')
+    raise BadInput(
+      'give either --data=CSV (and --group) or --workdir=STUDY, whose groups '
+      'are its architectures'
+    )
   return groups, {
     'source': str(path),
     'sha256': hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -149,40 +127,6 @@ def _points() -> tuple[dict[str, Points], dict[str, Any]]:
     'numpy': np.__version__,
     'scipy': scipy.__version__,
   }
-
-
-def _place(text: str) -> dict[str, float]:
-  """The point that one `--at` asks for."""
-  place = {
-    name: _positive(f'at={name}', value)
-    for name, value in _pairs('at', text.split(',')).items()
-  }
-  for name in ('params', 'tokens'):
-    if name not in place:
-      raise BadInput(f'at={text} lacks {name}: write --at=params:N,tokens:D')
-  for name in place:
-    if name not in points.REQUIRED + points.OPTIONAL:
-      raise BadInput(f'at={text}: points have no {name!r}')
-  return place
-
-
-def _pairs(flag: str, parts: list[str]) -> dict[str, str]:
-  """Values by name, of parts NAME:VALUE."""
-  pairs = [part.partition(':') for part in parts]
-  for name, colon, _ in pairs:
-    if not colon:
-      raise BadInput(f'{flag}={name} must be NAME:VALUE')
-  return {name.strip(): value.strip() for name, _, value in pairs}
-
-
-def _positive(flag: str, text: str) -> float:
-  try:
-    value = float(text)
-  except ValueError:
-    value = math.nan
-  if not 0 < value < math.inf:
-    raise BadInput(f'{flag}={text} must be a positive number')
-  return value
 
 
 if __name__ == '__main__':

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import surfaces
+import synthetic
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -106,6 +107,30 @@ def test_an_uncertified_fit_is_refused_and_written_only_if_allowed(tmp_path):
   found = json.loads(out.read_text())
   assert not found['certified'] and '(uncertified)' in found['text']
   assert found['certificate']['faults']
+
+
+def test_a_study_is_fitted_by_architecture(tmp_path):
+  """From a results table whose surfaces are known."""
+  frame = synthetic.study(noise=0)
+  frame.to_json(tmp_path / 'results.jsonl', orient='records', lines=True)
+  out = tmp_path / 'fit.json'
+  flags = f'--workdir={tmp_path}', '--law=isoflop', f'--out={out}'
+  command = run(*flags, '--bootstrap=10', '--compute=1e14')
+  assert command.returncode == 0, command.stderr
+  groups = json.loads(out.read_text())['groups']
+  assert list(groups) == list(synthetic.SURFACES)
+  for name, found in groups.items():
+    assert found['derived']['a']['value'] == pytest.approx(
+      0.28 / 0.62, abs=0.01
+    )
+    n = synthetic.optimum(name, 1e14)
+    (entry,) = found['predictions']
+    # The coarse grids' parabolas, of three budgets some, are a per cent off.
+    assert entry['value'] == pytest.approx(
+      synthetic.loss(name, n, 1e14 / (6 * n)), rel=0.02
+    )
+    assert entry['outside'] and entry['factor'] >= 9.99
+    assert found['provenance']['source'].endswith('results.jsonl')
 
 
 @pytest.mark.parametrize(

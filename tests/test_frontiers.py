@@ -137,6 +137,9 @@ def test_two_budgets_show_no_floor():
   assert 'L*' not in found.text
   (entry,) = found.to_dict(compute=[1e20])['predictions']
   assert entry['value'] is None and 'three optima' in entry['note']
+  three = given.take(given.budget <= np.unique(given.budget)[2])
+  (held,) = fit.fit(IsoFlop(), three, resamples=5).backtest
+  assert held['quantity'] == 'params'
 
 
 def test_a_loss_that_shows_no_floor_is_warned_of():

@@ -31,6 +31,12 @@ def test_groups_are_read_apart(tmp_path):
   assert found['b'].params.tolist() == [2e8]
 
 
+def test_a_row_of_no_group_is_refused_and_not_dropped(tmp_path):
+  path = written(tmp_path, {**GOOD, 'family': ['a', None]})
+  with pytest.raises(BadInput, match='row 2: family is missing'):
+    points.read_csv(path, 'family')
+
+
 @pytest.mark.parametrize(
   ('column', 'values', 'said'),
   [

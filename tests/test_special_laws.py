@@ -276,12 +276,26 @@ def test_the_recipe_skips_a_tenth_and_averages_five():
   last = mine.iloc[-5:]
   assert finals['loss'].iloc[0] == pytest.approx(last['loss'].mean())
   assert finals['tokens'].iloc[0] == mine['tokens'].iloc[-1]
+  assert 'flops' not in finals
+  spent = two_step.recipe(curves.assign(flops=9 * curves['tokens']))[0]
+  np.testing.assert_array_equal(spent['flops'], 9 * finals['tokens'])
   loss = data.loss[data.run == 0]
   kept = mine['loss'].to_numpy()[5:]
   assert len(loss) == 45 and loss[0] == pytest.approx(kept[0])
   assert loss[2] == pytest.approx(kept[:3].mean())
   assert loss[9] == pytest.approx(kept[5:10].mean())
   assert loss[-1] == pytest.approx(last['loss'].mean())
+
+
+def test_a_table_of_runs_is_read_by_the_recipe():
+  curves = ladder()
+  law, given = two_step.TwoStep().read(curves, 'curves')
+  finals, data = two_step.recipe(curves)
+  np.testing.assert_array_equal(given.loss, finals['loss'])
+  np.testing.assert_array_equal(law.checkpoints.loss, data.loss)
+  plain, every = two_step.TwoStep().read(curves.drop(columns='run'), 'curves')
+  assert plain.checkpoints is None and len(every) == len(curves)
+  assert len(Chinchilla().read(curves, 'curves')[1]) == len(curves)
 
 
 def test_both_steps_are_recovered_and_predict_seven_billion():

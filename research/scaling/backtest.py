@@ -54,6 +54,8 @@ def optima(
   luck = law.luck(before, held)
   entries = []
   for name, value in best.items():
+    if np.isnan(value).any():  # Two optima were left, and show no floor.
+      continue
     drawn = samples[name][:, 0]
     if luck:
       drawn = drawn * [factors[name] for factors in luck]

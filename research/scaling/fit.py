@@ -232,6 +232,27 @@ def fit(
   return dataclasses.replace(result, backtest=_backtest(result, starts))
 
 
+def refuse(found: Fit, name: str) -> None:
+  """Refuses a fit that is not certified.
+
+  Args:
+    found: The fit.
+    name: Of the group that it is of; empty if there is one.
+
+  Raises:
+    BadInput: Why it is not.
+  """
+  if found.certificate.certified:
+    return
+  where = f'law={found.law.name}' + f', {name}' * bool(name)
+  first, *rest = found.certificate.faults
+  more = f' (and {len(rest)} more)' if rest else ''
+  raise BadInput(
+    f'{where} is not certified: {first}{more}; --allow_uncertified writes it '
+    'all the same'
+  )
+
+
 def _told(law: Law, points: Points, solution: Solution) -> Solution:
   """A solution, with a warning if it leaves more than noise."""
   theta = solution.theta

@@ -130,10 +130,21 @@ def read_csv(
 ) -> dict[str, Points]:
   """The points of a CSV file, by the value of its column `group`.
 
+  Raises:
+    BadInput: The file is no such table; the line says what to mend.
+  """
+  return {name: from_frame(*t) for name, t in tables(path, group).items()}
+
+
+def tables(
+  path: str | os.PathLike[str], group: str | None = None
+) -> dict[str, tuple[pd.DataFrame, str]]:
+  """The rows of a CSV file, by its column `group`, and what to call them.
+
   Without `group` there is one entry, under the empty name.
 
   Raises:
-    BadInput: The file is no such table; the line says what to mend.
+    BadInput: The file is no table, lacks the column or a value of it.
   """
   try:
     frame = pd.read_csv(path)
@@ -147,11 +158,15 @@ def read_csv(
     reason = str(e).strip().splitlines()[-1]
     raise BadInput(f'data={path} is not a CSV file: {reason}') from None
   if group is None:
-    return {'': from_frame(frame, f'data={path}')}
+    return {'': (frame, f'data={path}')}
   if group not in frame:
     raise BadInput(f'group={group}: data={path} has no such column')
+  absent = frame[group].isna().to_numpy()
+  if absent.any():
+    row = int(np.argmax(absent)) + 1
+    raise BadInput(f'data={path}, row {row}: {group} is missing; give it')
   return {
-    str(name): from_frame(rows, f'data={path}, {group}={name}')
+    str(name): (rows, f'data={path}, {group}={name}')
     for name, rows in frame.groupby(group, sort=False)
   }
 

@@ -69,6 +69,7 @@ def _prediction(entry: Mapping[str, Any]) -> str:
 
 
 def _backtest(entries: list[Mapping[str, Any]] | None) -> list[str]:
+  entries = [e for e in entries or [] if e['error'] is not None]
   if not entries:
     return []
   worst = max(entries, key=lambda e: abs(e['error']))

@@ -5,11 +5,12 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from research.scaling import backtest, bootstrap, descent
 from research.scaling.certificate import Certificate, certify
 from research.scaling.cost import Cost
-from research.scaling.points import Points, at
+from research.scaling.points import Points, at, from_frame
 
 if TYPE_CHECKING:
   from research.scaling.fit import Fit
@@ -73,6 +74,18 @@ class Law(abc.ABC):
   @property
   def inputs(self) -> tuple[str, ...]:
     return self.columns
+
+  def read(self, table: pd.DataFrame, where: str) -> tuple['Law', Points]:
+    """The law, and the points of a table that it is fitted to.
+
+    Args:
+      table: One row a point.
+      where: What an error calls it.
+
+    Raises:
+      BadInput: A column is missing, or a value is missing or out of range.
+    """
+    return self, from_frame(table, where)
 
   @property
   @abc.abstractmethod

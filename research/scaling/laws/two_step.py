@@ -12,7 +12,7 @@ from research.scaling import descent
 from research.scaling.cost import Cost
 from research.scaling.laws.chinchilla import Chinchilla
 from research.scaling.laws.law import Law, Named, Solution
-from research.scaling.points import Points
+from research.scaling.points import Points, from_frame
 
 ANCHOR = (0.0, 1.0)
 """A task without loss is solved: one more point of step 2 (the recipe's)."""
@@ -67,6 +67,14 @@ class TwoStep(Law):
   @property
   def least(self) -> int:
     return Chinchilla().least
+
+  def read(self, table: pd.DataFrame, where: str) -> tuple[Law, Points]:
+    """With a column `run`, rows are checkpoints, treated as the paper does."""
+    if 'run' not in table:
+      return super().read(table, where)
+    finals, checkpoints = recipe(table)
+    law = dataclasses.replace(self, checkpoints=checkpoints)
+    return law, from_frame(finals, where)
 
   def solve(self, points: Points, starts: int, seed: int) -> Solution:
     first = Chinchilla().solve(points, starts, seed)
@@ -131,9 +139,9 @@ class TwoStep(Law):
 def recipe(curves: pd.DataFrame) -> tuple[pd.DataFrame, Checkpoints]:
   """What the paper makes of its runs' evaluations.
 
-  Step 1 takes each run's mean loss over the last five checkpoints, at the last
-  one's tokens. Step 2 takes all but the first tenth of a run's checkpoints,
-  loss and accuracy averaged over the last five of each.
+  Step 1 takes each run's mean loss over the last five checkpoints, and the
+  last one's tokens and other columns. Step 2 takes all but the first tenth of a
+  run's checkpoints, loss and accuracy averaged over the last five of each.
 
   Args:
     curves: `run`, `params`, `tokens`, `loss` and `accuracy`, one row a
@@ -153,14 +161,12 @@ def recipe(curves: pd.DataFrame) -> tuple[pd.DataFrame, Checkpoints]:
       row = int(np.argmax(missing)) + 1
       raise BadInput(f'a model ladder, row {row}: {name} is missing; give it')
   finals, parts = [], []
-  for number, (run, rows) in enumerate(curves.groupby('run', sort=False)):
+  for number, (_, rows) in enumerate(curves.groupby('run', sort=False)):
     rows = rows.sort_values('tokens')
     tail = rows.iloc[-5:]
     finals.append(
       {
-        'run': run,
-        'params': rows['params'].iloc[-1],
-        'tokens': rows['tokens'].iloc[-1],
+        **rows.iloc[-1].to_dict(),
         'loss': tail['loss'].mean(),
         'accuracy': tail['accuracy'].mean(),
       }
