@@ -128,6 +128,14 @@ def test_a_cell_that_a_law_knows_nothing_of_is_said_to_be_unknown(law):
   )
 
 
+@pytest.mark.parametrize('law', [IsoFlop(), Envelope()])
+def test_a_law_that_does_not_weigh_says_so(law):
+  given = surfaces.isoflop('hoffmann')
+  weight = np.where(given.budget > 1e21, 1.0, 0.0)
+  with pytest.raises(BadInput, match='leave out the column weight'):
+    fitted(law, dataclasses.replace(given, weight=weight))
+
+
 def test_two_budgets_show_no_floor():
   given = surfaces.isoflop('hoffmann')
   two = given.take(given.budget <= np.unique(given.budget)[1])

@@ -113,6 +113,28 @@ def test_errors_of_points_are_a_floor_under_the_noise():
   assert 0.4 < widths[0] / widths[1] < 2.5
 
 
+def test_a_point_without_weight_is_as_if_it_were_not_there():
+  """A wild loss that counts for nothing widens no interval."""
+  given = surfaces.grid('hoffmann', noise=NOISE)
+  wild = points.make(
+    np.append(given.params, 1e9),
+    np.append(given.tokens, 2e10),
+    np.append(given.loss, 9.0),
+    weight=np.append(given.weight, 0.0),
+  )
+  alone, beside = (
+    fit.fit(Chinchilla(), p, resamples=200, starts=45, held_out=False)
+    for p in (given, wild)
+  )
+  np.testing.assert_allclose(beside.theta, alone.theta, rtol=1e-6)
+  noise = [f.law.noise(f.points, f.solution.theta) for f in (alone, beside)]
+  assert noise[1].scale[0] == pytest.approx(noise[0].scale[0], rel=1e-4)
+  assert noise[1].widening == noise[0].widening
+  few = dataclasses.replace(given, weight=(np.arange(45) < 5).astype(float))
+  (fault, *_) = Chinchilla().solve(few, 45, 0).certificate.faults
+  assert fault.startswith('5 different points')
+
+
 def test_a_fit_that_meets_every_point_has_no_intervals():
   given = points.make([1e7, 1e8, 1e9], [1e9] * 3, [4.0, 3.0, 2.5])
   found = fit.fit(Power(x='params'), given, held_out=False)

@@ -48,6 +48,7 @@ def test_a_row_of_no_group_is_refused_and_not_dropped(tmp_path):
     ('weight', [1, -1], 'row 2: weight=-1'),
     ('stderr', [0.1, -0.1], 'row 2: stderr=-0.1'),
     ('flops', [1e17, 0], 'row 2: flops=0'),
+    ('flops', [1e17, np.nan], 'row 2: flops=nan'),
   ],
 )
 def test_a_value_that_cannot_be_is_named_with_its_row(

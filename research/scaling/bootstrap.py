@@ -51,14 +51,16 @@ def noise(
   without errors.
 
   A residual is smaller than the noise, since the fit has followed it: by
-  √(1 − leverage). A point's own standard error is a floor under its scale.
+  √(1 − leverage). A point's own standard error is a floor under its scale. A
+  point without weight was not fitted and tells nothing of the noise.
 
   Args:
     points: What the law was fitted to.
     fitted: What the law gives them, [n].
     leverage: How much of its own noise each fitted value follows, [n].
   """
-  residual = np.log(points.loss / fitted)
+  used = points.weight > 0
+  residual, leverage = np.log(points.loss / fitted)[used], leverage[used]
   own = np.nan_to_num(points.stderr / points.loss)
   free = len(residual) - round(float(leverage.sum()))
   if free < 1:

@@ -244,7 +244,8 @@ def _column(frame: pd.DataFrame, name: str, where: str) -> np.ndarray:
   """A column as floats, refused where a value cannot be."""
   given = cast(pd.Series, frame[name])
   values = np.asarray(pd.to_numeric(given, errors='coerce'), float)
-  optional = name not in REQUIRED and name != 'weight'
+  # A default for some rows only would mix two ways of counting.
+  optional = name not in (*REQUIRED, 'weight', 'flops')
   absent = np.asarray(given.isna(), bool)
   bad = ~np.isfinite(values) & ~(optional & absent)
   least = 'no less than zero' if name in _MAY_BE_ZERO else 'above zero'

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from research.config import BadInput
 from research.scaling import backtest, descent, floored
 from research.scaling.certificate import Certificate
 from research.scaling.cost import Cost
@@ -61,6 +62,11 @@ class Allocation(Law):
     return descent.Objective(delta=None, space='log')
 
   def solve(self, points: Points, starts: int, seed: int) -> Solution:
+    if np.ptp(points.weight) > 0:
+      raise BadInput(
+        f'law={self.name} does not weigh points: leave out the column weight, '
+        'and the rows that are to count for nothing'
+      )
     found = self.optima(points, points.loss)
     theta = through(found)
     faults, count = self.faults(points), len(found.compute)

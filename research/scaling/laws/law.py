@@ -322,6 +322,7 @@ def too_few(
 ) -> tuple[str, ...]:
   """The fault of fewer different points than the law needs, if it is so."""
   places = np.stack([getattr(points, name) for name in columns], axis=1)
+  places = places[points.weight > 0]
   different = len(np.unique(places, axis=0))
   if different >= least:
     return ()
