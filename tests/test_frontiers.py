@@ -187,6 +187,21 @@ def test_the_backtest_predicts_as_the_fit_does(law, given):
   assert size['inside'] and abs(loss['error']) < 4e-3
 
 
+def test_a_backtest_whose_earlier_curves_show_no_optimum_says_nothing():
+  """Two sizes before the held-out optimum: neither lies inside their grid."""
+  given = surfaces.grid('hoffmann', sizes=4, ratios=30, span=(1, 1000))
+  law = Envelope()
+  (reach,) = law.known(given)[-1:]
+  before = given.flops < reach / 1.5
+  late = given.params > np.unique(given.params)[1]
+  few = given.take(~(before & late))
+  found = fit.fit(law, few, resamples=5, held_out=False)
+  earlier = few.take(few.flops < reach / 1.5)
+  assert not len(law.known(earlier))
+  old = fit.fit(law, earlier, resamples=5, held_out=False)
+  assert law.backtest(old, found.points) == []
+
+
 def test_the_held_out_minimum_is_that_of_its_parabola():
   given = surfaces.isoflop('hoffmann', noise=0.001)
   _, loss = fit.fit(IsoFlop(), given, resamples=5).backtest

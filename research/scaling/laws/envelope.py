@@ -53,7 +53,7 @@ class Envelope(Allocation):
       for column in (loss, points.tokens)
     )
     sizes = points.params[[curve[0] for curve in curves]]
-    tried = np.isfinite(losses).any(axis=0)
+    tried = np.asarray(np.isfinite(losses).any(axis=0))
     best = np.argmin(np.where(np.isfinite(losses), losses, np.inf), axis=0)
     n = sizes[best]
     inner = tried & _inner(np.log(compute), np.log(n), tried)
@@ -71,6 +71,8 @@ class Envelope(Allocation):
   def luck(self, before: 'Fit', held: Points) -> list[dict[str, float]]:
     """By how much optima miss the curves through them, drawn anew."""
     seen = self.optima(before.points, before.points.loss)
+    if not len(seen.compute):
+      return []
     expected = self.curves(before.theta, seen.compute)
     rng = np.random.default_rng(before.seed + 1)
     drawn = rng.integers(len(seen.compute), size=len(before.samples))
