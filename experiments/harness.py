@@ -2,11 +2,15 @@
 
     pip install -e .[harness]
     python -m experiments.harness --workdir=RUN --tasks=TASK,… \
-        --include_path=FOLDER [--shots=5] [--limit=100] [--chat_template=FILE]
+        --include_path=FOLDER [--shots=5] [--limit=100] \
+        [--apply_chat_template | --chat_template=FILE]
 
 FOLDER holds the tasks as YAML files with `dataset_path: json`; nothing is
-fetched. The rows are printed as a table and kept in RUN/evaluations. Cost: 10 s
-to import the harness, then the model's own.
+fetched. A task of the harness is used through a file that has `include:` with
+its path (`python -c 'import lm_eval.tasks as t; print(t.__path__)'`) and says
+anew `task`, `dataset_path`, `dataset_name: null` and `dataset_kwargs`. The rows
+are printed as a table and kept in RUN/evaluations. Cost: 10 s to import the
+harness, then the model's own.
 """
 
 import importlib.util
@@ -28,7 +32,10 @@ _TASKS = flags.DEFINE_list('tasks', None, 'Names of tasks.', required=True)
 _INCLUDE_PATH = flags.DEFINE_string('include_path', None, 'Folder of tasks.')
 _SHOTS = flags.DEFINE_integer('shots', None, 'Examples; none: as tasks say.')
 _LIMIT = flags.DEFINE_integer('limit', None, 'Most items of a task.')
-_TEMPLATE = flags.DEFINE_string('chat_template', None, 'File of a template.')
+_CHAT = flags.DEFINE_bool(
+  'apply_chat_template', False, 'Ask as the model’s own template writes it.'
+)
+_TEMPLATE = flags.DEFINE_string('chat_template', None, 'File of another one.')
 _SEED = flags.DEFINE_integer('seed', 0, 'Of examples and draws.')
 
 
@@ -39,7 +46,7 @@ def main() -> None:
   from research.evals import harness
 
   loaded = load(_WORKDIR.value, _STEP.value)
-  template = _TEMPLATE.value and pathlib.Path(_TEMPLATE.value).read_text()
+  template = _template(loaded.template)
   model = harness.Model(
     loaded.model,
     loaded.tokenizer,
@@ -65,6 +72,21 @@ def main() -> None:
   store.write_rows(path, rows)
   print(listing.measures(rows))
   print(f'rows: {path}')
+
+
+def _template(own: str | None) -> str | None:
+  """The template that the flags ask for."""
+  if _TEMPLATE.value is not None:
+    path = pathlib.Path(_TEMPLATE.value)
+    if not path.is_file():
+      raise BadInput(f'chat_template={path}: there is no such file')
+    return path.read_text('utf-8')
+  if _CHAT.value and own is None:
+    raise BadInput(
+      f'apply_chat_template: {_WORKDIR.value} came without one; name a file'
+      ' with --chat_template'
+    )
+  return own if _CHAT.value else None
 
 
 if __name__ == '__main__':

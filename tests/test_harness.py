@@ -1,6 +1,7 @@
 """The harness sees the same model in ours as in the one it comes with."""
 
 import json
+import pathlib
 import types
 
 import by_hand
@@ -147,7 +148,7 @@ def test_an_imported_model_is_the_same_model(pair, tmp_path):
   from research.study.loaded import load
 
   imported.write(tmp_path / 'ours', source.read(str(pair[2])), 'a test')
-  model, tokenizer, frame, about = load(tmp_path / 'ours')
+  model, tokenizer, frame, about = load(tmp_path / 'ours')[:4]
   assert (frame.before, frame.ends) == ((), (0,))
   assert about['architecture'] == 'decoder'
   again = harness.Model(model, tokenizer, frame)
@@ -344,6 +345,54 @@ def test_perplexities_and_accuracies_are_the_harness_s_own(
     assert row['prompt_hash'] == asked
   with pytest.raises(BadInput, match='tasks=page: there is no such task'):
     harness.evaluate(pair[1], ['page'], include_path=tasks)
+
+
+def test_a_bundled_task_that_includes_another_reads_local_data(
+  lm_eval, pair, tmp_path
+):
+  """arc_challenge.yaml says `include: arc_easy.yaml`, and little else."""
+  from lm_eval.tasks import TaskManager
+
+  from research.evals import harness
+
+  bundled = pathlib.Path(lm_eval.__file__).parent / 'tasks/arc'
+  bundled /= 'arc_challenge.yaml'
+  assert 'include: arc_easy.yaml' in bundled.read_text()
+  rng, data = np.random.default_rng(0), tmp_path / 'asked.jsonl'
+  rows = [
+    {
+      'id': str(i),
+      'question': text(5, i),
+      'choices': {
+        'text': [text(2, 9 * i + j) for j in range(3)],
+        'label': ['A', 'B', 'C'],
+      },
+      'answerKey': 'ABC'[int(rng.integers(3))],
+    }
+    for i in range(8)
+  ]
+  data.write_text('\n'.join(map(json.dumps, rows)))
+  splits = ''.join(
+    f'    {name}: {data}\n' for name in ('train', 'validation', 'test')
+  )
+  (tmp_path / 'local.yaml').write_text(
+    f'include: {bundled}\ntask: local_arc\ndataset_path: json\n'
+    f'dataset_name: null\ndataset_kwargs:\n  data_files:\n{splits}'
+  )
+  found = lm_eval.simple_evaluate(
+    model=pair[0],
+    tasks=['local_arc'],
+    task_manager=TaskManager(
+      include_path=str(tmp_path), include_defaults=False
+    ),
+    bootstrap_iters=10,
+  )
+  ours = harness.evaluate(pair[1], ['local_arc'], include_path=tmp_path)
+  assert [row['metric'] for row in ours] == ['acc', 'acc_norm']
+  for row in ours:
+    assert row['n'] == 8
+    theirs = found['results']['local_arc'][f'{row["metric"]},none']
+    assert row['value'] == pytest.approx(theirs)
 
 
 TEMPLATE = (

@@ -349,7 +349,7 @@ def test_an_imported_model_is_evaluated_with_what_is_to_be_said(
 
 @pytest.mark.parametrize('kind', ['llama', 't5'])
 def test_an_imported_model_writes_on(models, kind):
-  model, tokenizer, frame, _ = loaded.load(models / kind)
+  model, tokenizer, frame = loaded.load(models / kind)[:3]
   framed = frame.around(tokenizer.encode('the whale'))
   theirs = hf.Tokenizer.from_str(tokenizer.model.decode())
   assert framed == theirs.encode('the whale').ids

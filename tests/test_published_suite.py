@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import pathlib
+import subprocess
+import sys
 from typing import Any
 
 from etils import epath
@@ -11,6 +13,7 @@ import jax
 import nbclient
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 import small_corpus
 
@@ -22,8 +25,18 @@ from research.interop import exporting
 from research.interop.families.gpt import GPT_NEOX
 from research.interop.family import Settings
 from research.models import transformer
-from research.scaling import points
-from research.study import identity, listing, report, runner, store
+from research.scaling import fit, points
+from research.scaling.emergence import curves, scores, verdict
+from research.scaling.laws.chinchilla import Chinchilla
+from research.study import cells as cell_runs
+from research.study import (
+  identity,
+  listing,
+  published,
+  report,
+  runner,
+  store,
+)
 from research.study.evaluation import Evaluation
 from research.study.plan import Size, StudyConfig, Suite, cells
 from research.study.published import Published
@@ -108,6 +121,81 @@ def theirs(tmp_path_factory):
   return here, data
 
 
+def planted(study: StudyConfig) -> pd.DataFrame:
+  """The table of a suite whose loss and whose ability are known laws.
+
+  Its columns are those of a suite that was read (`test_a_suite_on_disk_…`).
+  """
+  rows = []
+  for cell in cells(study):
+    cfg = cell.config
+    assert isinstance(cfg, Published)
+    n, d = cfg.model.n_params, cfg.tokens
+    about = {
+      'run': cell.name,
+      'architecture': cell.architecture,
+      **cell.labels,
+      **published.facts(cfg, cell.name),
+    }
+    loss = 0.6 + 120 / n**0.34 + 123 / d**0.28
+    right = cfg.step / 143_000 / (1 + (n / 1e9) ** -2)
+    for task, metric, value in (
+      ('yardstick', 'bits_per_byte', loss),
+      ('validation', 'bits_per_byte', loss),
+      ('validation', 'loss', 3 * loss),
+      ('Copy', 'exact_match', right**4),
+      ('Copy', 'token_accuracy', right),
+    ):
+      row = {'task': task, 'domain': 'all', 'metric': metric, 'value': value}
+      rows.append({**about, **row, 'stderr': 0.01, 'n': 200, 'chance': 0.0})
+  return pd.DataFrame(rows)
+
+
+def test_a_law_and_a_verdict_come_of_a_suite_as_of_our_own():
+  study = suites.pythia()
+  table = planted(study)
+  given = points.from_study(table)['decoder']
+  assert len(given) == 8 * 5
+  found = fit.fit(Chinchilla(), given, resamples=10, starts=200)
+  assert found.certificate.certified
+  assert found.parameters == pytest.approx(
+    {'E': 0.6, 'A': 120, 'B': 123, 'alpha': 0.34, 'beta': 0.28}, rel=1e-6
+  )
+  scored = scores.of_study(table)
+  ((label, found_curves),) = curves.curves(scored)
+  assert label == 'Copy'
+  for (
+    curve
+  ) in found_curves:  # the last of a size's five checkpoints, and no mean
+    assert len(curve.scale) == 8 and set(curve.runs) == {1}
+  n = np.array([size.model.n_params for size in study.designs[0].sizes])
+  np.testing.assert_allclose(found_curves[1].value, 1 / (1 + (n / 1e9) ** -2))
+  (judged,) = verdict.verdicts(scored)
+  assert judged.verdict in ('smooth', 'metric artefact', 'resolution floor')
+
+
+@pytest.mark.slow
+def test_the_commands_fit_and_judge_a_suite_s_table(tmp_path):
+  study = suites.pythia()
+  store.write_rows(
+    epath.Path(tmp_path) / store.RESULTS, planted(study).to_dict('records')
+  )
+  for name, more in (
+    ('fit', ('--law=chinchilla', f'--out={tmp_path}/fit.json')),
+    ('emergence', ()),
+  ):
+    done = subprocess.run(
+      [sys.executable, '-m', f'experiments.{name}', *more]
+      + [f'--workdir={tmp_path}'],
+      capture_output=True,
+      text=True,
+    )
+    assert done.returncode == 0, done.stderr
+  assert 'Copy' in json.loads((tmp_path / 'verdicts.json').read_text())
+  html = report.make(study, tmp_path).read_text()
+  assert 'Laws, and what compute buys' in html and 'Abilities' in html
+
+
 def step_of(cell) -> int:
   return cell.config.step
 
@@ -176,7 +264,7 @@ def test_what_is_missing_or_too_large_is_skipped_with_a_line(theirs, tmp_path):
   assert '2 too large' in listing.plan(study)
 
 
-def test_a_checkpoint_under_two_names_is_refused(theirs, tmp_path):
+def test_a_checkpoint_under_two_names_is_refused(theirs, tmp_path, monkeypatch):
   folder, data = theirs
   for name in ('step1000', 'step2000'):
     (tmp_path / 'small').mkdir(exist_ok=True)
@@ -185,6 +273,27 @@ def test_a_checkpoint_under_two_names_is_refused(theirs, tmp_path):
   assert table.empty
   for state, reason in states.values():
     assert state == 'failed' and 'are the same weights' in reason
+  # Nothing is measured again while they are the same files.
+  monkeypatch.setattr(cell_runs, 'evaluate', None)
+  again, table = run(suite(tmp_path, data, sizes=(SMALL,)), tmp_path / 'study')
+  assert again == states and table.empty
+  (tmp_path / 'small' / 'step2000').unlink()
+  (tmp_path / 'small' / 'step2000').symlink_to(folder / 'small' / 'step2000')
+  monkeypatch.undo()
+  states, table = run(suite(tmp_path, data, sizes=(SMALL,)), tmp_path / 'study')
+  assert {s.state for s in states.values()} == {'done'}
+  assert set(table['step']) == {*STEPS}
+
+
+def test_two_suites_may_have_a_size_of_one_name(theirs, tmp_path):
+  folder, data = theirs
+  (tmp_path / 'small').symlink_to(folder / 'large')
+  first = design(folder, data, sizes=(SMALL,), steps=(1000,))
+  named = Size(name='small', model=LARGE.model)
+  second = design(tmp_path, data, sizes=(named,), steps=(2000,))
+  study = dataclasses.replace(suite(folder, data), designs=(first, second))
+  states, _ = run(study, tmp_path / 'study')
+  assert {s.state for s in states.values()} == {'done'}
 
 
 def test_a_checkpoint_of_another_size_is_refused(theirs, tmp_path):

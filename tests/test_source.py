@@ -6,7 +6,7 @@ import pooch
 import pytest
 import requests
 import small_corpus
-from test_families import forward, load
+from test_families import forward, load, unpack
 import variants
 
 from research.config import BadInput
@@ -55,6 +55,26 @@ def test_a_model_without_its_tokenizer_is_refused_by_name(tmp_path):
   imported.write(tmp_path / 'b', found, 'a')
   with pytest.raises(BadInput, match='without its tokenizer'):
     trained.load(tmp_path / 'b')
+
+
+@pytest.mark.parametrize(
+  'name, told',
+  [
+    ('chat_template.jinja', '[{{ role }}]'),
+    ('tokenizer_config.json', '{"chat_template": "[{{ role }}]"}'),
+    (
+      'tokenizer_config.json',
+      '{"chat_template": [{"name": "tool_use", "template": "no"},'
+      ' {"name": "default", "template": "[{{ role }}]"}]}',
+    ),
+    ('tokenizer_config.json', '{}'),
+  ],
+)
+def test_a_chat_template_comes_along(name, told, tmp_path):
+  theirs = unpack('gpt2', tmp_path / 'theirs')
+  (theirs / name).write_text(told)
+  made, _ = imported.write(tmp_path / 'a', source.read(str(theirs)), 'a')
+  assert made.template == (None if told == '{}' else '[{{ role }}]')
 
 
 def permuted(x: np.ndarray, n_heads: int) -> np.ndarray:

@@ -38,6 +38,7 @@ FAMILIES = (
   bert.DISTILBERT,
 )
 CONFIG = 'config.json'
+TEMPLATE = 'chat_template.jinja'
 
 
 class Checkpoint(NamedTuple):
@@ -50,6 +51,7 @@ class Checkpoint(NamedTuple):
     tensors: Its tensors by the names of the table.
     table: Which of them are which parameters.
     tokenizer: Its `tokenizer.json`, if it has one.
+    template: Of conversations, in Jinja, if it has one.
   """
 
   folder: pathlib.Path
@@ -58,6 +60,7 @@ class Checkpoint(NamedTuple):
   tensors: 'Renamed'
   table: Mapping[str, Tensor]
   tokenizer: bytes | None = None
+  template: str | None = None
 
   @property
   def places(self) -> dict[str, Tensor]:
@@ -122,9 +125,23 @@ def read(folder: pathlib.Path) -> Checkpoint:
     raise BadInput(f'{path} is no JSON: {error}') from None
   found = checked(folder, data, family(data), tensors.find(folder))
   tokenizer = folder / 'tokenizer.json'
-  if not tokenizer.is_file():
-    return found
-  return found._replace(tokenizer=tokenizer.read_bytes())
+  return found._replace(
+    tokenizer=tokenizer.read_bytes() if tokenizer.is_file() else None,
+    template=_template(folder),
+  )
+
+
+def _template(folder: pathlib.Path) -> str | None:
+  """The chat template: a file of its own, or as older checkpoints have it."""
+  if (folder / TEMPLATE).is_file():
+    return (folder / TEMPLATE).read_text(encoding='utf-8')
+  path = folder / 'tokenizer_config.json'
+  told = json.loads(path.read_text('utf-8')) if path.is_file() else {}
+  template = told.get('chat_template')
+  if isinstance(template, list):  # several, by name
+    named = {one['name']: one['template'] for one in template}
+    template = named.get('default')
+  return template
 
 
 def family(data: Mapping[str, Any]) -> Family:

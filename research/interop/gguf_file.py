@@ -159,7 +159,9 @@ def read(path: pathlib.Path) -> Checkpoint:
   found = checkpoint.checked(
     path, settings, _FAMILIES[kind], _Dequantised(path, held)
   )
-  return found._replace(tokenizer=_tokenizer(fields))
+  return found._replace(
+    tokenizer=_tokenizer(fields), template=fields.get('tokenizer.chat_template')
+  )
 
 
 def _settings(

@@ -3,6 +3,7 @@
 FOLDER/model.json         its config, its tokenizer and its source
 FOLDER/model.safetensors  parameters, layers stacked, in the source's precision
 FOLDER/tokenizer.json     as the source has it, if it has one
+FOLDER/chat_template.jinja  likewise
 """
 
 from collections.abc import Iterator
@@ -39,6 +40,7 @@ class Imported(NamedTuple):
     hash: 16 hex digits, equal for equal parameters.
     step: Training steps, where the source says so.
     folder: Where it lies.
+    template: Of conversations, in Jinja, if it has one.
   """
 
   config: ModelConfig
@@ -46,6 +48,7 @@ class Imported(NamedTuple):
   hash: str
   step: int | None
   folder: pathlib.Path
+  template: str | None = None
 
   def model(self) -> transformer.Model:
     """The model, its parameters in float32."""
@@ -84,6 +87,8 @@ def write(
     arrays = hashed(found.parameters(), digest)
     tensors.write(draft / tensors.SINGLE, shapes, arrays)
     tokenizer, said = _tokenizer(found, draft)
+    if found.template is not None:
+      write_whole(draft / checkpoint.TEMPLATE, found.template)
     told = {
       'config': config.to_dict(found.config),
       'tokenizer': None if tokenizer is None else config.to_dict(tokenizer),
@@ -115,12 +120,14 @@ def read(folder: pathlib.Path) -> Imported:
     tokenizer = dataclasses.replace(
       config.from_dict(TokenizerFile, tokenizer), path=str(folder / TOKENIZER)
     )
+  template = folder / checkpoint.TEMPLATE
   return Imported(
     config.from_dict(ModelConfig, told['config']),
     tokenizer,
     told['hash'],
     told['step'],
     folder,
+    template.read_text('utf-8') if template.is_file() else None,
   )
 
 

@@ -70,7 +70,8 @@ def fetch(name: str) -> pathlib.Path:
 
   try:
     get(checkpoint.CONFIG)
-    either('tokenizer.json', None)
+    for file in 'tokenizer.json', 'tokenizer_config.json', checkpoint.TEMPLATE:
+      either(file, None)
     held = either(tensors.SINGLE, tensors.INDEX)
     for shard in tensors.shards(folder) if held else ():
       get(shard)

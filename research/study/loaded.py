@@ -18,12 +18,14 @@ class Loaded(NamedTuple):
     tokenizer: What its ids mean.
     frame: The ids around texts.
     about: Where it comes from: columns of a row of results.
+    template: Of conversations, if it came with one.
   """
 
   model: Any
   tokenizer: Tokenizer
   frame: Frame
   about: dict[str, Any]
+  template: str | None = None
 
 
 def load(workdir: str | os.PathLike[str], step: int | None = None) -> Loaded:
@@ -51,4 +53,4 @@ def load(workdir: str | os.PathLike[str], step: int | None = None) -> Loaded:
     frame = ours(cfg.architecture, tokenizer.specials)
   else:
     frame = published(cfg.architecture, tokenizer)
-  return Loaded(found.model, tokenizer, frame, about)
+  return Loaded(found.model, tokenizer, frame, about, found.template)

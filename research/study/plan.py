@@ -176,7 +176,10 @@ class Suite:
         raise BadInput(f'source={self.source} must have {{{name}}} in it')
 
   def cells(self) -> Iterator[Cell]:
-    """One cell a size and step; its budget is what its training has spent."""
+    """One cell a size and step; its budget is what its training has spent.
+
+    The label `series` is the same for the checkpoints of one training run.
+    """
     for size in self.sizes:
       for step in self.steps:
         source = self.source.replace('{size}', size.name)
@@ -189,7 +192,7 @@ class Suite:
           memory=self.memory,
         )
         labels = {'size': size.name, 'budget': float(made.flops), 'seed': None}
-        yield Cell(made, labels)
+        yield Cell(made, labels | {'series': source})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -133,7 +133,13 @@ def read(cfg: Published, run: store.Path, how: Evaluation) -> Read:
   names = checkpoint.shapes(found.config)
   model = checkpoint.assemble(found.config, zip(names, arrays, strict=True))
   identity.keep(run, digest.hexdigest(), seen)
-  facts = {
+  data = dataclasses.replace(cfg.data, tokenizer=tokenizer)
+  return Read(model, data, facts(cfg, digest.hexdigest()))
+
+
+def facts(cfg: Published, weights_hash: str) -> dict[str, Any]:
+  """Columns of its rows: what it is, and what it has cost its makers."""
+  return {
     'params': cfg.model.n_params,
     'params_non_embedding': cfg.model.n_params_non_embedding,
     'flops': cfg.flops,
@@ -145,10 +151,8 @@ def read(cfg: Published, run: store.Path, how: Evaluation) -> Read:
     'learning_rate': None,
     'batch_size': cfg.tokens_per_step // cfg.model.seq_len,
     'source': cfg.source,
-    'weights_hash': digest.hexdigest(),
+    'weights_hash': weights_hash,
   }
-  data = dataclasses.replace(cfg.data, tokenizer=tokenizer)
-  return Read(model, data, facts)
 
 
 def _same(cfg: Published, found: ModelConfig) -> None:

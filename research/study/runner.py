@@ -99,7 +99,7 @@ def _refuse(planned: list[Cell], workdir: store.Path) -> None:
   chains: dict[str, dict[int, store.Path]] = {}
   for cell in planned:
     if isinstance(cell.config, Published) and _done(cell, workdir):
-      chain = chains.setdefault(cell.labels['size'], {})
+      chain = chains.setdefault(cell.labels['series'], {})
       chain[cell.config.step] = cell.folder(workdir)
   for runs in chains.values():
     weights = {step: identity.read(run) for step, run in runs.items()}

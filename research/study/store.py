@@ -7,6 +7,7 @@ STUDY/runs/NAME/spans.jsonl     bits of each span of the yardstick
 STUDY/runs/NAME/answers/     what it answered, item by item, packed
 STUDY/runs/NAME/failure.json    why the cell failed, if it did
 STUDY/runs/NAME/skipped.json    why it was skipped, if it was
+STUDY/runs/NAME/refused.jsonl   rows that were taken back, if they were
 STUDY/results.jsonl         all rows, in the order of the plan
 STUDY/spans.jsonl           likewise
 """
@@ -26,6 +27,7 @@ RESULTS = 'results.jsonl'
 SPANS = 'spans.jsonl'
 FAILURE = 'failure.json'
 SKIPPED = 'skipped.json'
+REFUSED = 'refused.jsonl'
 RUNNING = 'running.json'
 
 
@@ -118,13 +120,20 @@ def skip(run: Path, reason: str) -> None:
 def refuse(run: Path, reason: str) -> None:
   """Takes a done cell's rows back, and marks it as failed."""
   fail(run, reason)
-  (run / RESULTS).unlink()
+  (run / RESULTS).rename(run / REFUSED)
+
+
+def refused(run: Path) -> list[dict[str, Any]]:
+  """The rows that were taken back; none if none were."""
+  path = run / REFUSED
+  return read_rows(path) if path.exists() else []
 
 
 def finish(run: Path, rows: Iterable[Mapping[str, Any]]) -> None:
   """Writes the cell's rows, which makes it done."""
   write_rows(run / RESULTS, rows)
-  (run / RUNNING).unlink(missing_ok=True)
+  for name in (RUNNING, REFUSED):
+    (run / name).unlink(missing_ok=True)
 
 
 def _finite(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ class Trained(NamedTuple):
     fingerprint: Of the run's config, or of the imported weights.
     step: Training steps; None where that is not known.
     seed: Of a run of ours.
+    template: Of conversations, if an imported model has one.
   """
 
   model: Any
@@ -29,6 +30,7 @@ class Trained(NamedTuple):
   fingerprint: str
   step: int | None
   seed: int | None
+  template: str | None = None
 
 
 def load(
@@ -61,4 +63,6 @@ def load(
       ' tokenizer.json beside its weights and import it again'
     )
   data = DataConfig(tokenizer=found.tokenizer)
-  return Trained(found.model(), data, found.hash[:12], found.step, None)
+  return Trained(
+    found.model(), data, found.hash[:12], found.step, None, found.template
+  )

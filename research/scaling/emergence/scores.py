@@ -88,6 +88,8 @@ def of_study(
   token, and `bits_per_byte`, of the yardstick. Either may be the scale (Du et
   al. 2024): models of one loss stand at one place, whatever their size.
 
+  The checkpoints of one training run (column `series`) are one model.
+
   Raises:
     BadInput: As `read`; or no row is of an ability.
   """
@@ -95,6 +97,8 @@ def of_study(
   frame = cast(pd.DataFrame, frame[~frame['task'].isin(NOT_ABILITIES)])
   if frame.empty:
     raise BadInput('workdir: its results have no ability tasks; evaluate some')
+  if 'series' in frame:
+    frame = frame.assign(model=frame['series'].fillna(frame['run']))
   return tidy(frame, scale, where, 'the results table')
 
 
