@@ -8,7 +8,6 @@ import sys
 from typing import Any
 
 from etils import epath
-from flax import nnx
 import jax
 import nbclient
 import nbformat
@@ -16,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import small_corpus
+import variants
 
 from configs import published as suites
 from research.config import BadInput
@@ -24,7 +24,6 @@ from research.data.tokenizers import BPE
 from research.interop import exporting
 from research.interop.families.gpt import GPT_NEOX
 from research.interop.family import Settings
-from research.models import transformer
 from research.scaling import fit, points
 from research.scaling.emergence import curves, scores, verdict
 from research.scaling.laws.chinchilla import Chinchilla
@@ -37,7 +36,7 @@ from research.study import (
   runner,
   store,
 )
-from research.study.evaluation import Evaluation
+from research.study.evaluation import Evaluation, Measured
 from research.study.plan import Size, StudyConfig, Suite, cells
 from research.study.published import Published
 
@@ -114,7 +113,11 @@ def theirs(tmp_path_factory):
   data = small_corpus.config(here, tokenizer=BPE(vocab_size=300, n_sentinels=2))
   tokenizer = pipeline.tokenizer(data)
   for name, width in (('small', 16), ('large', 32)):
-    model: Any = transformer.build(neox(width), nnx.Rngs(width))
+    rng = np.random.default_rng(width)
+    model: Any = jax.tree.map(
+      lambda x, rng=rng: (rng.normal(size=x.shape) / 4).astype(x.dtype),
+      variants.shapes(neox(width)),
+    )
     for step in STEPS:
       exporting.write(here / name / f'step{step}', model, tokenizer)
       model = drifted(model, step)
@@ -264,7 +267,21 @@ def test_what_is_missing_or_too_large_is_skipped_with_a_line(theirs, tmp_path):
   assert '2 too large' in listing.plan(study)
 
 
-def test_a_checkpoint_under_two_names_is_refused(theirs, tmp_path, monkeypatch):
+@pytest.fixture
+def calls(monkeypatch):
+  """What was evaluated: nothing is, and one row says so."""
+  found = []
+
+  def evaluate(model, *_):
+    found.append(model)
+    row = {'task': 'none', 'domain': 'all', 'metric': 'none', 'value': 0.0}
+    return Measured([row], [])
+
+  monkeypatch.setattr(cell_runs, 'evaluate', evaluate)
+  return found
+
+
+def test_a_checkpoint_under_two_names_is_refused(theirs, tmp_path, calls):
   folder, data = theirs
   for name in ('step1000', 'step2000'):
     (tmp_path / 'small').mkdir(exist_ok=True)
@@ -273,19 +290,18 @@ def test_a_checkpoint_under_two_names_is_refused(theirs, tmp_path, monkeypatch):
   assert table.empty
   for state, reason in states.values():
     assert state == 'failed' and 'are the same weights' in reason
+  assert len(calls) == 2
   # Nothing is measured again while they are the same files.
-  monkeypatch.setattr(cell_runs, 'evaluate', None)
   again, table = run(suite(tmp_path, data, sizes=(SMALL,)), tmp_path / 'study')
-  assert again == states and table.empty
+  assert again == states and table.empty and len(calls) == 2
   (tmp_path / 'small' / 'step2000').unlink()
   (tmp_path / 'small' / 'step2000').symlink_to(folder / 'small' / 'step2000')
-  monkeypatch.undo()
   states, table = run(suite(tmp_path, data, sizes=(SMALL,)), tmp_path / 'study')
   assert {s.state for s in states.values()} == {'done'}
-  assert set(table['step']) == {*STEPS}
+  assert set(table['step']) == {*STEPS} and len(calls) == 3
 
 
-def test_two_suites_may_have_a_size_of_one_name(theirs, tmp_path):
+def test_two_suites_may_have_a_size_of_one_name(theirs, tmp_path, calls):
   folder, data = theirs
   (tmp_path / 'small').symlink_to(folder / 'large')
   first = design(folder, data, sizes=(SMALL,), steps=(1000,))
@@ -293,7 +309,7 @@ def test_two_suites_may_have_a_size_of_one_name(theirs, tmp_path):
   second = design(tmp_path, data, sizes=(named,), steps=(2000,))
   study = dataclasses.replace(suite(folder, data), designs=(first, second))
   states, _ = run(study, tmp_path / 'study')
-  assert {s.state for s in states.values()} == {'done'}
+  assert {s.state for s in states.values()} == {'done'} and len(calls) == 2
 
 
 def test_a_checkpoint_of_another_size_is_refused(theirs, tmp_path):
