@@ -26,7 +26,7 @@ from research.config import BadInput
 from research.plots import emergence as plots
 from research.plots import style
 from research.scaling.emergence import scores, verdict
-from research.study import items, store
+from research.study import store
 
 _DATA = flags.DEFINE_string('data', None, 'CSV file with a score table.')
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a study, instead.')
@@ -76,6 +76,8 @@ def _table() -> tuple[pd.DataFrame, pathlib.Path]:
     out = pathlib.Path(_OUT.value or 'verdicts.json')
     return scores.read(data, _SCALE.value, where), out
   if workdir is not None and data is None:
+    from research.study import items  # It needs JAX, a table does not.
+
     rows = items.of_study(store.frame(workdir), workdir)
     frame = scores.of_study(rows, _SCALE.value, where)
     default = pathlib.Path(workdir) / 'verdicts.json'
