@@ -9,7 +9,15 @@ from research.plots import emergence as plots
 from research.plots import style
 from research.scaling.emergence import kinds, scores, signals, verdict
 from research.scaling.emergence.verdict import Verdict
-from research.study.blocks import Picture, Row, Table, Text, listed, picture
+from research.study.blocks import (
+  Picture,
+  Row,
+  Table,
+  Text,
+  listed,
+  missing,
+  picture,
+)
 
 _TOLD = (kinds.BREAK, kinds.ONE_METRIC, kinds.ARTEFACT)
 """Kinds of which every task has a row of its own."""
@@ -37,24 +45,24 @@ class Judged(NamedTuple):
 
 def judged(frame: pd.DataFrame) -> Judged | None:
   """Verdicts on all tasks of a results table; None if it has no tasks."""
-  if frame['task'].isin(scores.NOT_ABILITIES).all():
+  if set(frame['task']) <= set(scores.NOT_ABILITIES):
     return None
   table = scores.of_study(frame)
   by_size = verdict.verdicts(table)
   live = {v.task for v in by_size if v.verdict != kinds.UNMEASURABLE}
   asked = ['task', *(c for c in ('shots', 'prompting') if c in table)]
-  mine: Any = table[table['label'].isin(live)]
+  mine: Any = table[table['label'].isin(list(live))]
   known = set(mine[asked].astype(str).itertuples(index=False, name=None))
 
   def over(scale: str) -> list[Verdict]:
-    if scale not in table or not table[scale].notna().any():
+    if scale not in table or not len(table[scale].dropna()):
       return []
     rows: Any = scores.of_study(frame, scale)
     names = rows[asked].astype(str).itertuples(index=False, name=None)
     kept = rows[[name in known for name in names]]
     return verdict.verdicts(kept) if len(kept) else []
 
-  several = 'architecture' in table and table['architecture'].nunique() > 1
+  several = 'architecture' in table and len(set(table['architecture'])) > 1
   return Judged(
     table,
     by_size,
@@ -305,7 +313,7 @@ def _asking(found: Judged) -> Iterator[Picture]:
 
 def _way(row: Mapping[Any, Any]) -> str:
   shots = row.get('shots')
-  text = 'asked' if pd.isna(shots) else f'{int(shots or 0)} shots'
+  text = 'asked' if missing(shots) else f'{int(shots or 0)} shots'
   thought = row.get('prompting') == 'chain_of_thought'
   return f'{text}, chain of thought' if thought else text
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 import lzma
 import os
+from typing import Any
 
 from etils import epath
 import numpy as np
@@ -28,7 +29,8 @@ def of_study(
     return frame
   column: list[np.ndarray | None] = [None] * len(frame)
   rows = frame.reset_index(drop=True)
-  for asked, part in rows.groupby(_ASKED, sort=False):
+  groups: Any = rows.groupby(_ASKED, sort=False)
+  for asked, part in groups:
     found = list(_marks(epath.Path(workdir), *asked))
     for index, metric, value in zip(
       part.index, part['metric'], part['value'], strict=True

@@ -116,8 +116,8 @@ def judge(
     rows: The task's rows in the score table, of every step.
   """
   findings = tuple(finding.find(curve, rng) for curve in found)
-  lengths = rows['answer_length'].dropna()
-  length = float(lengths.iloc[0]) if lengths.nunique() == 1 else None
+  lengths = set(rows['answer_length'].dropna())
+  length = float(lengths.pop()) if len(lengths) == 1 else None
   said = Case(findings, length, rng).verdict()
   drawn = [c for c in found if signals.DRAWN.search(c.metric.name.lower())]
   return Verdict(
