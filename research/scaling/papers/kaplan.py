@@ -7,6 +7,7 @@ these constants must give them back.
 """
 
 import pathlib
+from typing import Any
 
 import numpy as np
 from scipy import optimize
@@ -99,13 +100,18 @@ def best_exponent() -> float:
     n = np.exp(log_n)
     return float(law.loss(theta, points.at(n, budget / (6 * n)))[0, 0])
 
-  best = [
-    optimize.minimize_scalar(
-      loss, bounds=(5, 40), args=(c,), method='bounded', options={'xatol': 1e-7}
-    ).x
-    for c in budgets
-  ]
-  return float(np.polyfit(np.log(budgets), best, 1)[0])
+  def best(budget: float) -> float:
+    found: Any = optimize.minimize_scalar(
+      loss,
+      bounds=(5, 40),
+      args=(budget,),
+      method='bounded',
+      options={'xatol': 1e-7},
+    )
+    return found.x
+
+  sizes = [best(c) for c in budgets]
+  return float(np.polyfit(np.log(budgets), sizes, 1)[0])
 
 
 def _panels(law, theta, needed: np.ndarray) -> tuple[Panel, ...]:
