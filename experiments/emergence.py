@@ -11,7 +11,7 @@ A score table has a row for each model, task and metric, with columns `model`,
 items, which are the same for all, as far as their outputs are kept.
 Over a loss (`--scale=loss`, native; `--scale=bits_per_byte`, of the yardstick,
 architectures together; or a table's own column) less is further on.
-Cost: a twentieth of a second of one core a task and metric.
+Cost: a fifth of a second of one core a task and metric, and reading the items.
 """
 
 import json
