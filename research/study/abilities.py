@@ -172,18 +172,18 @@ def _by_loss(found: Judged, one: Verdict) -> str:
 def _summary(found: Judged) -> Table:
   """Which abilities emerge, under which metric, and how sure that is."""
   by_kind, rows = _by_kind(found.by_size), []
-  for kind in _TOLD:
-    for one in by_kind.get(kind, ()):
-      loss = found.by_loss.get(one.task)
-      cells = (
-        kind,
-        one.task,
-        _under(one),
-        _between(one),
-        _sure(one),
-        loss.verdict if loss else '–',
-      )
-      rows.append(Row(cells, flag=one.greyed))
+  told = [one for kind in _TOLD for one in by_kind.get(kind, ())]
+  for one in sorted(told, key=lambda v: not v.certificate.certified):
+    loss = found.by_loss.get(one.task)
+    cells = (
+      one.verdict,
+      one.task,
+      _under(one),
+      _between(one),
+      _sure(one),
+      loss.verdict if loss else '–',
+    )
+    rows.append(Row(cells, flag=one.greyed))
   for kind in _REST:
     if mine := by_kind.get(kind):
       names = '; '.join(one.task for one in mine)

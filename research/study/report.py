@@ -49,7 +49,7 @@ def make(study: StudyConfig, workdir: str | os.PathLike[str]) -> store.Path:
     'question': study.question,
     'command': _command(),
     'plan': [_planned(cell, workdir) for cell in planned],
-    'swept': list(dict.fromkeys(axis.field for axis in axes)),
+    'swept': list(dict.fromkeys(a.field for a in axes if a.field != 'seed')),
     'provenance': {'study': config.fingerprint(study)},
     'config': config.to_dict(study),
     'law': study.law,
