@@ -41,6 +41,13 @@ def test_part_marks_keep_the_error_they_came_with():
   assert bare.item[2] == pytest.approx(0.5 / np.sqrt(504))
 
 
+def test_numbers_are_chosen_as_numbers():
+  """Shots that are missing elsewhere in a table are floats in it."""
+  frame = table(shots=[0.0, 0.0, 4.0, np.nan])
+  assert list(scores.tidy(frame, where={'shots': '0'})['model']) == ['a', 'b']
+  assert list(scores.tidy(frame, where={'model': 'c'})['model']) == ['c']
+
+
 def test_perplexity_is_judged_by_its_logarithm():
   value = np.array([100.0, 50, 20, 10])
   found = curve(table(metric='ppl', value=value, stderr=0.1 * value))

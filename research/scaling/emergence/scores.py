@@ -4,6 +4,7 @@ It is read from a CSV file or from a study's results table.
 """
 
 from collections.abc import Mapping
+import contextlib
 import os
 import pathlib
 from typing import Any, cast
@@ -164,12 +165,20 @@ def _chosen(frame, where: Mapping[str, str], name: str) -> pd.DataFrame:
   for column, value in where.items():
     if column not in frame:
       raise BadInput(f'where={column}={value}: {name} has no such column')
-    rows = frame[column].astype(str) == value
+    rows = _is(frame[column], value)
     if not rows.any():
       some = ', '.join(map(str, frame[column].unique()[:5]))
       raise BadInput(f'where={column}={value} leaves no row; there are {some}')
     frame = frame[rows]
   return cast(pd.DataFrame, frame.copy())
+
+
+def _is(column: pd.Series, value: str) -> Any:
+  """Which entries are what `value` says, as numbers where both are."""
+  if pd.api.types.is_numeric_dtype(column):
+    with contextlib.suppress(ValueError):
+      return column == float(value)
+  return column.astype(str) == value
 
 
 def _numbers(frame: pd.DataFrame, column: str, name: str) -> Any:
