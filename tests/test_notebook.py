@@ -2,6 +2,7 @@
 
 import ast
 import json
+import lzma
 import pathlib
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from research.study import store
 ROOT = pathlib.Path(__file__).parents[1]
 NOTEBOOK = ROOT / 'notebooks' / 'quickstart.ipynb'
 LAWS = ROOT / 'notebooks' / 'scaling_laws.ipynb'
+EMERGENCE = ROOT / 'notebooks' / 'emergence.ipynb'
 PUBLISHED = ROOT / 'notebooks' / 'published_models.ipynb'
 CONFIG = 'tests.tiny_study:ladder'
 
@@ -37,7 +39,7 @@ def sources(notebook, *tags):
 
 
 @pytest.mark.parametrize(
-  'path', [NOTEBOOK, LAWS, PUBLISHED], ids=lambda p: p.stem
+  'path', [NOTEBOOK, LAWS, EMERGENCE, PUBLISHED], ids=lambda p: p.stem
 )
 def test_it_is_kept_without_outputs(path):
   for cell in nbformat.read(path, as_version=4).cells:
@@ -47,7 +49,7 @@ def test_it_is_kept_without_outputs(path):
 
 
 @pytest.mark.parametrize(
-  'path', [NOTEBOOK, LAWS, PUBLISHED], ids=lambda p: p.stem
+  'path', [NOTEBOOK, LAWS, EMERGENCE, PUBLISHED], ids=lambda p: p.stem
 )
 def test_it_defines_nothing(path):
   for source in sources(nbformat.read(path, as_version=4)):
@@ -118,6 +120,31 @@ def test_it_goes_from_the_shipped_table_to_laws_and_scores(monkeypatch):
   assert registered['designs'][0]['fit']['text'] in printed
   assert any('<svg' in str(out.get('data')) for out in outputs)
   assert any('loss of 32x2' in str(out.get('data')) for out in outputs)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings('ignore::DeprecationWarning')  # of Jupyter's own
+def test_it_draws_the_shipped_skills_and_judges_them_as_the_study_did(
+  monkeypatch,
+):
+  monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
+  notebook = nbformat.read(EMERGENCE, as_version=4)
+  notebook.cells.append(
+    nbformat.v4.new_code_cell('print(reverse.verdict, addition.verdict)')
+  )
+  nbclient.NotebookClient(
+    notebook, timeout=600, resources={'metadata': {'path': EMERGENCE.parent}}
+  ).execute()
+  outputs = [out for cell in notebook.cells for out in cell.get('outputs', ())]
+  assert sum('<svg' in str(out.get('data')) for out in outputs) == 2
+  shipped = EMERGENCE.parent / 'emergence' / 'verdicts.json.xz'
+  judged = json.loads(lzma.open(shipped).read())
+  asked = (
+    'reverse_6 · decoder · 0',
+    'addition_2 · decoder · 0 · chain_of_thought',
+  )
+  said = ' '.join(judged[task]['verdict'] for task in asked)
+  assert outputs[-1]['text'].strip() == said
 
 
 @pytest.fixture
