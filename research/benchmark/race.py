@@ -75,8 +75,9 @@ class _Side:
       stdout=subprocess.PIPE,
       stderr=self.said,
       text=True,
-      preexec_fn=lambda: os.sched_setaffinity(0, rules.cores),
     )
+    # Long before it starts threads, which then inherit it.
+    os.sched_setaffinity(self.process.pid, rules.cores)
 
   def ask(self, **asked) -> dict[str, Any]:
     """Sends a line; gives the reply.

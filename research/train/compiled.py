@@ -5,6 +5,7 @@ import os
 import pathlib
 import platform
 from typing import Any
+import warnings
 
 import jax
 
@@ -18,8 +19,12 @@ def keep() -> None:
   lie in the user's cache folder (`research.data.cache`), apart for each kind of
   processor and number of usable cores: code for one may be wrong or slow on
   another. JAX's own variables come first: JAX_COMPILATION_CACHE_DIR names
-  another folder, JAX_ENABLE_COMPILATION_CACHE=false keeps nothing.
+  another folder, JAX_ENABLE_COMPILATION_CACHE=false keeps nothing. Where the
+  folder is full or damaged, JAX compiles anew, and no one is told.
   """
+  warnings.filterwarnings(
+    'ignore', 'Error (reading|writing) persistent compilation cache'
+  )
   settings: Any = jax.config  # whose attributes no type declares
   if not settings.jax_enable_compilation_cache:
     return
