@@ -173,7 +173,7 @@ class Work(NamedTuple):
       found = Measured(_of_own_tokens(found.rows), [])
     return Measured(
       [{**common, **row} for row in [*costs, *found.rows]],
-      [{'run': cell.name, **row} for row in found.spans],
+      [{'run': common['run'], **row} for row in found.spans],
     )
 
 
