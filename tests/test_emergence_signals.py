@@ -66,6 +66,25 @@ def test_signal_to_noise_is_dispersion_over_the_last_checkpoints():
   assert signal.items is None
 
 
+def test_more_items_do_not_help_where_runs_differ_by_more_than_sampling():
+  """Two seeds of a size that learn all and nothing."""
+  frame = pd.DataFrame(
+    {
+      'model': list('abcdefgh'),
+      'scale': np.repeat([1e4, 1e5, 1e6, 1e7], 2),
+      'seed': [0, 1] * 4,
+      'task': 't',
+      'metric': 'exact_match',
+      'value': [0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0],
+      'n_items': 200,
+    }
+  )
+  tidy = scores.tidy(frame)
+  ((_, (one,)),) = curves.curves(tidy)
+  signal = signals.signal_to_noise(one, tidy)
+  assert signal.ratio < signals.BAR and signal.items is None
+
+
 def test_a_task_below_the_bar_says_how_many_items_it_needs():
   rows = pd.DataFrame(
     {k: [] for k in ('model', 'seed', 'scale', 'step', 'value')}

@@ -36,8 +36,8 @@ class Signal(NamedTuple):
 
   Attributes:
     ratio: Dispersion across sizes over deviation within one.
-    items: Items at which the ratio would be `BAR`, if item sampling is what
-      the deviation consists of; None where it is not known or not reachable.
+    items: Items at which the ratio would be `BAR`, where the deviation is no
+      more than that of item sampling; else None, since more would not help.
   """
 
   ratio: float
@@ -63,9 +63,9 @@ def signal_to_noise(curve: Curve, checkpoints: pd.DataFrame) -> Signal:
   item = float(np.sqrt((curve.item**2).mean()))
   noise = within or item
   ratio = across / noise
-  if ratio >= BAR or curve.n_items is None or not across:
+  if ratio >= BAR or curve.n_items is None or not across or noise > item:
     return Signal(ratio, None)
-  return Signal(ratio, math.ceil(curve.n_items * (BAR * item / across) ** 2))
+  return Signal(ratio, math.ceil(curve.n_items * (BAR / ratio) ** 2))
 
 
 def clearest(curves: Sequence[Curve], rows: pd.DataFrame) -> Signal | None:
