@@ -54,7 +54,7 @@ def device() -> str:
   first = jax.devices()[0]
   if first.platform != 'cpu':
     return f'{first.platform}: {first.device_kind} x {jax.device_count()}'
-  return f'cpu: {_processor()} x {_cores()} cores'
+  return f'cpu: {_processor()} x {cores()} cores'
 
 
 def _git(folder: pathlib.Path, *command: str) -> str:
@@ -86,7 +86,7 @@ def _processor() -> str:
   return found[1].strip() if found else platform.processor() or 'unknown'
 
 
-def _cores() -> int:
+def cores() -> int:
   """How many cores this process may use."""
   if hasattr(os, 'sched_getaffinity'):
     return len(os.sched_getaffinity(0))

@@ -1,5 +1,6 @@
 """A race: ours and a peer in processes of their own, taking turns."""
 
+from collections.abc import Callable
 import contextlib
 import dataclasses
 import json
@@ -104,14 +105,26 @@ class _Side:
     self.said.close()
 
 
-def race(case: Case, rules: Rules) -> dict[str, Any]:
+def turns(case: Case, rules: Rules) -> int:
+  """How often `race` tells of a turn."""
+  return rules.rounds + (case.name == 'warm')  # It fills the cache first.
+
+
+def race(
+  case: Case, rules: Rules, listen: Callable[[], object] = lambda: None
+) -> dict[str, Any]:
   """What came out, as JSON data; seconds of every repetition are kept.
+
+  Args:
+    case: What is done.
+    rules: By whom and how often.
+    listen: Called after each turn.
 
   Raises:
     BadInput: A side is missing, or both do not compute the same.
   """
   if case.suite == 'sweep':
-    return _sweep(case, rules)
+    return _sweep(case, rules, listen)
   with contextlib.ExitStack() as stack:
     folder = stack.enter_context(tempfile.TemporaryDirectory())
     asked = order(case, rules, folder)
@@ -132,6 +145,7 @@ def race(case: Case, rules: Rules) -> dict[str, Any]:
       products.append(us.ask(do='product')['flops_per_second'])
       for side, n, made in zip(sides, times, turns, strict=True):
         made.append(side.ask(do='repeat', times=n))
+      listen()
     after = load.mark(rules.cores, pids)
   foreign = load.foreign(before, after, len(rules.cores))
   for one, made in zip(told, turns, strict=True):
@@ -226,12 +240,11 @@ def ratio(ours, theirs, clock: str) -> dict[str, float]:
   }
 
 
-def _sweep(case: Case, rules: Rules) -> dict[str, Any]:
+def _sweep(case: Case, rules: Rules, listen) -> dict[str, Any]:
   """Whole processes, with a cache of programs that is empty or full."""
-  turns, ours = [], {}
-  shares = []
+  made, ours, shares = [], {}, []
   with tempfile.TemporaryDirectory() as kept:
-    for i in range(rules.rounds + (case.name == 'warm')):
+    for i in range(turns(case, rules)):
       folder = kept if case.name == 'warm' else f'{kept}/{i}'
       before = load.mark(rules.cores, [os.getpid()])
       with contextlib.ExitStack() as stack:
@@ -245,12 +258,13 @@ def _sweep(case: Case, rules: Rules) -> dict[str, Any]:
         )
         pids = [os.getpid(), side.process.pid]
         after = load.mark(rules.cores, pids)
+      listen()
       if case.name == 'warm' and i == 0:
-        continue  # It filled the cache.
+        continue
       shares.append(load.foreign(before, after, len(rules.cores)))
       spent = {'seconds': [ours['first_seconds']]}
-      turns.append({**spent, 'cpu_seconds': [ours['cpu_seconds']]})
-  ours['turns'] = turns
+      made.append({**spent, 'cpu_seconds': [ours['cpu_seconds']]})
+  ours['turns'] = made
   known = [share for share in shares if share is not None]
   foreign = max(known) if known else None
   return result(case, rules, ours, None, foreign, None)

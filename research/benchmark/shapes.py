@@ -1,4 +1,4 @@
-"""What is measured: the shapes of issue 6, and their targets."""
+"""What is measured: shapes, and their targets (BENCHMARKS.md)."""
 
 import dataclasses
 from typing import Any
@@ -21,7 +21,7 @@ class Case:
     model: Its shape; in a sweep, the last one.
     batch: Rows.
     n_new: Tokens written after each prompt.
-    target: What issue 6 asks for, in words.
+    target: What is aimed at, in words.
     chosen: Whether it is measured when no case is named.
   """
 

@@ -15,6 +15,7 @@ import signal
 import threading
 from typing import Any, NamedTuple
 
+from research import provenance
 from research.config import BadInput
 from research.train import compiled
 
@@ -206,7 +207,7 @@ def _attempt(cell: Cell, work: Work, listen: Listen) -> None:
 def _shares(processes: int | None) -> list[set[int]]:
   """The usable cores dealt out to `processes`; empty sets where unknown."""
   if not hasattr(os, 'sched_getaffinity'):  # macOS
-    return [set() for _ in range(processes or os.cpu_count() or 1)]
+    return [set() for _ in range(processes or provenance.cores())]
   cores = sorted(os.sched_getaffinity(0))
   count = processes or len(cores)
   if count > len(cores):

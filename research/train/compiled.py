@@ -1,7 +1,6 @@
 """What XLA compiled, kept on disk for the next process of the same kind."""
 
 import hashlib
-import os
 import pathlib
 import platform
 from typing import Any
@@ -9,6 +8,7 @@ import warnings
 
 import jax
 
+from research import provenance
 from research.data import cache
 
 
@@ -44,8 +44,5 @@ def _kind() -> str:
     lines = []
   told = {x for x in lines if x.startswith(('model name', 'flags', 'Features'))}
   text = '\n'.join([platform.machine(), platform.processor(), *sorted(told)])
-  if hasattr(os, 'sched_getaffinity'):
-    cores = len(os.sched_getaffinity(0))
-  else:
-    cores = os.cpu_count() or 1
-  return f'{hashlib.sha256(text.encode()).hexdigest()[:12]}-{cores}'
+  digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+  return f'{digest}-{provenance.cores()}'
