@@ -6,7 +6,7 @@
 Cells that are done are not run again, one that was interrupted goes on where
 it was, and one that failed is tried anew. Cost: the plan prints it first.
 `--mode=plan` and `--max_hours` try some shapes on this device, for a minute at
-most, to say what each cell takes. With `--max_hours` a study that takes longer,
+most, to say what each cell takes. A study that takes longer than `--max_hours`,
 or more memory than there is, is refused before it starts.
 """
 
@@ -41,14 +41,19 @@ def main(study: StudyConfig) -> None:
   workdir = epath.Path(_WORKDIR.value)
   compiled.keep()
   if _MODE.value == 'plan':
-    print(listing.plan(study, _costs(study, asked=True)))
+    costs = _costs(study, asked=True)
+    print(listing.plan(study, costs), flush=True)
+    if costs is not None:
+      calibration.check_memory(study, costs)
     return
   runner.check(study, workdir)
   if _MODE.value == 'status':
     print(listing.status(cells(study), workdir))
     return
   if _MODE.value == 'run':
-    print(listing.plan(study, _costs(study)), flush=True)
+    costs = _costs(study)
+    print(listing.plan(study, costs), flush=True)
+    calibration.check_memory(study, costs)
     train(study, workdir)
   table = store.frame(workdir)
   print(listing.results(table))
@@ -65,8 +70,9 @@ def main(study: StudyConfig) -> None:
 def _costs(study: StudyConfig, asked: bool = False) -> calibration.Costs | None:
   """What cells take here, if that is asked, or limited by `--max_hours`.
 
-  Where there is no limit, a device on which nothing can be tried is no error:
-  studies are planned on laptops.
+  A study that would take longer than that is refused. Where there is no limit,
+  a device on which nothing can be tried is no error: studies are planned on
+  laptops.
   """
   limit = _MAX_HOURS.value
   if limit is None and not asked:
@@ -79,7 +85,7 @@ def _costs(study: StudyConfig, asked: bool = False) -> calibration.Costs | None:
     print(f'not tried here: {error}')
     return None
   if limit is not None:
-    calibration.check(study, costs, limit)
+    calibration.check_time(study, costs, limit)
   return costs
 
 

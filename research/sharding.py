@@ -9,6 +9,7 @@ parameters, `tensor` the parameters alone.
 from collections.abc import Iterator, Mapping
 import dataclasses
 import math
+import os
 from typing import Any, Literal
 
 from flax import nnx
@@ -72,6 +73,17 @@ class Parallelism:
   def single(self) -> bool:
     """Whether one device is all it asks for."""
     return self.data == self.fsdp == self.tensor == 1
+
+
+def memory() -> int:
+  """Bytes of a device's memory; of the machine's, where devices share it."""
+  told = jax.devices()[0].memory_stats() or {}
+  return told.get('bytes_limit', host_memory())
+
+
+def host_memory() -> int:
+  """Bytes of the machine's memory; asks no device."""
+  return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
 
 
 def join(coordinator: str, n_processes: int, index: int) -> None:

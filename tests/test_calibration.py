@@ -125,15 +125,29 @@ def test_a_study_that_takes_too_much_is_one_line():
   study = sizes((8, 1), (16, 1))
   long = known_costs(study, 3600.0)
   with pytest.raises(BadInput, match=r'max_hours=2: .* about 40 hours here'):
-    calibration.check(study, long, 2)
-  large = known_costs(study, 1.0, memory=1e16, processes=2)
-  with pytest.raises(BadInput, match='1.00e.16 bytes .* lower batch_size'):
-    calibration.check(study, large, 2)
-  calibration.check(study, known_costs(study, 1.0), 2)
+    calibration.check_time(study, long, 2)
+  calibration.check_time(study, known_costs(study, 1.0), 2)
+  large = known_costs(study, 1.0, memory=2.0**60)
+  with pytest.raises(BadInput, match='needs 1.07e.09 GiB .* smaller model'):
+    calibration.check_memory(study, large)
+  calibration.check_memory(study, known_costs(study, 1.0))
+
+
+def test_a_state_that_does_not_fit_is_refused_before_anything_is_tried(
+  monkeypatch,
+):
+  study = sizes((16, 1), (32, 1))
+  large = cells(study)[1]
+  state = 16 * (large.params or 0)
+  monkeypatch.setattr(calibration.sharding, 'memory', lambda: state)
+  calibration.check_memory(study)
+  monkeypatch.setattr(calibration.sharding, 'memory', lambda: state - 1)
+  with pytest.raises(BadInput, match=f'cell {large.name} needs'):
+    calibration.check_memory(study)
 
 
 def test_a_device_on_which_nothing_can_be_tried_is_one_line(kept, monkeypatch):
-  monkeypatch.setattr(calibration, 'memory_there', lambda: 0)
+  monkeypatch.setattr(calibration.sharding, 'memory', lambda: 0)
   with pytest.raises(BadInput, match='no shape of the study makes 10 steps'):
     calibration.calibrate(sizes((16, 1)))
   assert not kept.exists()

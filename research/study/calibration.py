@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 import dataclasses
 import hashlib
 import json
-import os
 import pathlib
 import tempfile
 import time
@@ -20,7 +19,7 @@ import jax
 import numpy as np
 import scipy.optimize
 
-from research import config, files, provenance
+from research import config, files, provenance, sharding
 from research.config import BadInput
 from research.data import cache
 from research.data.markov import Markov
@@ -28,6 +27,7 @@ from research.data.pipeline import DataConfig
 from research.data.tokenizers import Bytes
 from research.study.cells import Cell
 from research.study.plan import StudyConfig, cells, groups
+from research.study.published import GIB
 from research.train import loop
 from research.train.checkpoints import Checkpoints
 from research.train.config import TrainConfig
@@ -125,11 +125,11 @@ def calibrate(study: StudyConfig) -> Costs:
   return Costs(costs, study.executor.at_once, len(known))
 
 
-def check(study: StudyConfig, costs: Costs, max_hours: float) -> None:
-  """Refuses a study that takes too long or does not fit in memory.
+def check_time(study: StudyConfig, costs: Costs, max_hours: float) -> None:
+  """Refuses a study that takes too long.
 
   Raises:
-    BadInput: So it is; the line names the largest cell.
+    BadInput: It does.
   """
   hours = costs.total(study) / 3600
   if hours > max_hours:
@@ -137,23 +137,37 @@ def check(study: StudyConfig, costs: Costs, max_hours: float) -> None:
       f'max_hours={max_hours:g}: the study takes about {hours:.3g} hours here;'
       ' allow more, or plan fewer or smaller cells'
     )
-  there = memory_there()
-  needed = {n: c.memory for n, c in costs.by_cell.items() if c.memory}
-  worst = max(needed, key=lambda name: needed[name] or 0, default=None)
-  if worst and (needed[worst] or 0) * costs.processes > there:
+
+
+def check_memory(study: StudyConfig, costs: Costs | None = None) -> None:
+  """Refuses a study whose cells do not fit in memory.
+
+  Args:
+    study: What is planned.
+    costs: What was found by trying; None: parameters, gradients and moments
+      are what is known to be needed.
+
+  Raises:
+    BadInput: The line names the largest cell.
+  """
+  needed: dict[str, float] = {}
+  for cell in cells(study):
+    if costs is not None and cell.name in costs.by_cell:
+      needed[cell.name] = costs.by_cell[cell.name].memory or 0
+    elif isinstance(cell.config, TrainConfig):
+      needed[cell.name] = _state(cell.config)
+  if not needed:
+    return
+  worst = max(needed, key=lambda name: needed[name])
+  at_once = study.executor.at_once
+  # A pool is one of the machine's cores; it alone leaves devices to others.
+  there = sharding.memory() if at_once == 1 else sharding.host_memory()
+  if needed[worst] * at_once > there:
     raise BadInput(
-      f'cell {worst} needs about {needed[worst]:.2e} bytes of memory for each'
-      f' of {costs.processes} processes, and {there:.2e} are there; lower'
-      ' batch_size, or raise accumulation'
+      f'cell {worst} needs {needed[worst] / GIB:.3g} GiB of memory for each of'
+      f' {at_once} processes, and {there / GIB:.3g} GiB are there; plan a'
+      ' smaller model or batch_size, or raise accumulation or fsdp'
     )
-
-
-def memory_there() -> int:
-  """Bytes of an accelerator's memory, or of the machine's."""
-  told = jax.devices()[0].memory_stats() or {}
-  if 'bytes_limit' in told:
-    return told['bytes_limit']
-  return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
 
 
 class Trial(NamedTuple):
@@ -173,7 +187,7 @@ class Trial(NamedTuple):
     i, cfg = what
     rate = min(self.flops_per_second, peak(jax.device_count()) or np.inf)
     ends = time.time() + LEAST * cfg.flops_per_step / rate
-    if ends > self.deadline or STATE * cfg.model.n_params > memory_there():
+    if ends > self.deadline or _state(cfg) > sharding.memory():
       return
     n_sentinels = cfg.data.tokenizer.n_sentinels
     data = DataConfig(
@@ -291,6 +305,12 @@ def _features(cell: Cell) -> np.ndarray:
       rows * pairs * model.n_layers * heads,
     ]
   )
+
+
+def _state(cfg: TrainConfig) -> float:
+  """Bytes of parameters, gradients and moments on a device."""
+  parts = cfg.parallelism.fsdp * cfg.parallelism.tensor
+  return STATE * cfg.model.n_params / parts
 
 
 def _trained(cell: Cell) -> bool:

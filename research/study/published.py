@@ -4,13 +4,12 @@ from collections.abc import Iterator
 import dataclasses
 import hashlib
 import math
-import os
 import pathlib
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
+from research import sharding
 from research.config import BadInput
 from research.data.pipeline import DataConfig
 from research.data.tokenizers import TokenizerFile
@@ -104,10 +103,7 @@ def held(cfg: Published) -> int:
   """Bytes it may take: as stated, or of the accelerator, or of the machine."""
   if cfg.memory is not None:
     return round(cfg.memory * GIB)
-  told = jax.devices()[0].memory_stats() or {}
-  if 'bytes_limit' in told:
-    return told['bytes_limit']
-  return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+  return sharding.memory()
 
 
 def read(cfg: Published, run: store.Path, how: Evaluation) -> Read:
