@@ -2,6 +2,7 @@
 
 import json
 
+from family_parts import PARTS
 import jax
 import numpy as np
 import published_models
@@ -14,7 +15,6 @@ from research.config import BadInput
 from research.data import pipeline
 from research.data.tokenizers import BPE
 from research.interop import exporting, imported
-from research.models.config import LayerNorm, Learned, RelativeBuckets
 
 
 def equal(a, b) -> bool:
@@ -64,37 +64,9 @@ def test_transformers_still_gives_the_logits_that_are_kept(name, tmp_path):
   assert equal(load(tmp_path), load(ours))
 
 
-@pytest.mark.parametrize(
-  'architecture, parts, kind',
-  [
-    ('decoder', {'gated': True, 'activation': 'silu'}, 'llama'),
-    (
-      'decoder',
-      {'norm': LayerNorm(), 'position': Learned(), 'bias': True},
-      'gpt2',
-    ),
-    (
-      'encoder',
-      {
-        'norm': LayerNorm(),
-        'position': Learned(),
-        'bias': True,
-        'residual': 'post',
-        'embedding_norm': True,
-        'n_token_types': 2,
-        'head_transform': True,
-        'head_bias': True,
-      },
-      'bert',
-    ),
-    (
-      'encoder_decoder',
-      {'position': RelativeBuckets(), 'attention_scale': 1.0},
-      't5',
-    ),
-  ],
-)
-def test_our_own_models_find_their_family(architecture, parts, kind, tmp_path):
+@pytest.mark.parametrize('kind', PARTS)
+def test_our_own_models_find_their_family(kind, tmp_path):
+  architecture, parts = PARTS[kind]
   cfg = variants.config(architecture, **parts)
   model = variants.build(cfg)
   assert exporting.write(tmp_path, model).model_types[0] == kind

@@ -6,6 +6,7 @@ import json
 import math
 import re
 
+from family_parts import PARTS
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 import jax
@@ -32,7 +33,6 @@ from research.inference.embed import embed
 from research.inference.fill import fill
 from research.inference.generate import Generation, generate
 from research.interop import checkpoint, exporting, imported, source
-from research.models.config import LayerNorm, Learned, RelativeBuckets
 from research.study import evaluation, loaded
 from research.study.evaluation import Evaluation
 from research.train import loop
@@ -47,26 +47,6 @@ OWN = {
     'n_sentinels': 10,
   },
   'bert': {'bos': '[CLS]', 'mask': '[MASK]', 'n_sentinels': 0},
-}
-PARTS = {
-  'llama': ('decoder', {'gated': True, 'activation': 'silu'}),
-  't5': (
-    'encoder_decoder',
-    {'position': RelativeBuckets(), 'attention_scale': 1.0},
-  ),
-  'bert': (
-    'encoder',
-    {
-      'norm': LayerNorm(),
-      'position': Learned(),
-      'bias': True,
-      'residual': 'post',
-      'embedding_norm': True,
-      'n_token_types': 2,
-      'head_transform': True,
-      'head_bias': True,
-    },
-  ),
 }
 ALL = pytest.mark.parametrize('kind', small_tokenizers.KINDS)
 # Folded, dropped, unknown, in bytes, and names of specials.
