@@ -137,9 +137,8 @@ def _inner(x: np.ndarray, y: np.ndarray, tried: np.ndarray) -> np.ndarray:
   """Where the best ln N, `y`, is safe from the ends of the grid, by ln C."""
   low, high = y[tried].min(), y[tried].max()
   inner = tried & (y > low) & (y < high)
-  for _ in range(
-    2
-  ):  # The line through what is left tells better what to leave.
+  for _ in range(2):
+    # The line through what is left tells better what to leave.
     if len(np.unique(y[inner])) < 2:
       break
     line = np.polyval(np.polyfit(x[inner], y[inner], 1), x)
