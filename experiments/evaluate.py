@@ -18,7 +18,7 @@ from research import config, provenance
 from research.data import pipeline
 from research.study import listing, store
 from research.study.evaluation import Evaluation, check, evaluate
-from research.train import compiled, trained
+from research.train import process, trained
 
 _WORKDIR = flags.DEFINE_string(
   'workdir', None, 'Folder of the run.', required=True
@@ -27,7 +27,7 @@ _WORKDIR = flags.DEFINE_string(
 
 def main(how: Evaluation) -> None:
   """Evaluates the newest checkpoint of the run."""
-  compiled.keep()
+  process.prepare()
   workdir = epath.Path(_WORKDIR.value)
   found = trained.load(workdir)
   cfg, dataset = found.model.cfg, pipeline.prepare(found.data)

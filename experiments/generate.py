@@ -25,6 +25,7 @@ from research.inference.fill import fill
 from research.inference.generate import Generation, generate
 from research.inference.text import Text, shown
 from research.study.loaded import Loaded, load
+from research.train import process
 
 _WORKDIR = flags.DEFINE_string(
   'workdir', None, 'Folder of the run.', required=True
@@ -51,6 +52,7 @@ def main() -> None:
   }
   searched = 'n_beams' in given or 'length_penalty' in given
   how = _replaced(beams.BeamSearch() if searched else Generation(), given)
+  process.prepare()
   loaded = load(_WORKDIR.value, _STEP.value)
   if loaded.model.cfg.architecture == 'encoder':
     _fill(loaded, given)

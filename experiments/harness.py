@@ -23,6 +23,7 @@ from research import config, provenance
 from research.config import BadInput
 from research.study import listing, store
 from research.study.loaded import load
+from research.train import process
 
 _WORKDIR = flags.DEFINE_string(
   'workdir', None, 'Folder of the run.', required=True
@@ -45,6 +46,7 @@ def main() -> None:
     raise BadInput("lm-eval is not installed: pip install -e '.[harness]'")
   from research.evals import harness
 
+  process.prepare()
   loaded = load(_WORKDIR.value, _STEP.value)
   template = _template(loaded.template)
   model = harness.Model(

@@ -20,7 +20,7 @@ from research import config
 from research.config import BadInput
 from research.study import calibration, listing, report, runner, store
 from research.study.plan import StudyConfig, cells
-from research.train import compiled
+from research.train import process
 
 _WORKDIR = flags.DEFINE_string(
   'workdir', None, 'Folder of the study.', required=True
@@ -39,7 +39,7 @@ _MAX_HOURS = flags.DEFINE_float(
 def main(study: StudyConfig) -> None:
   """Does what `--mode` says; exits with status 1 if a cell failed."""
   workdir = epath.Path(_WORKDIR.value)
-  compiled.keep()
+  process.prepare()
   if _MODE.value == 'plan':
     costs = _costs(study, asked=True)
     print(listing.plan(study, costs), flush=True)

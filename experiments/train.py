@@ -16,7 +16,7 @@ import jax
 from tqdm import tqdm
 
 from research import config, sharding
-from research.train import compiled, loop
+from research.train import loop, process
 
 _WORKDIR = flags.DEFINE_string(
   'workdir', None, 'Folder of the run.', required=True
@@ -30,7 +30,7 @@ _PROCESS = flags.DEFINE_integer('process', 0, 'Which of them this one is.')
 
 def main(cfg: loop.TrainConfig) -> None:
   """Trains, with a progress bar where stderr is a terminal."""
-  compiled.keep()
+  process.prepare()
   if _COORDINATOR.value:
     sharding.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
   silent = jax.process_index() > 0

@@ -81,6 +81,23 @@ def joined(module, y):
   return total if module.out_bias is None else total + get(module.out_bias)
 
 
+def averages(q, k, v, mask, scale, bias):
+  """Attention and its weights, one query of one head at a time."""
+  q, k, v, bias = (np.asarray(x, np.float64) for x in (q, k, v, bias))
+  b, t, n, h = q.shape
+  group = n // k.shape[2]
+  y, weights = np.zeros((b, t, n, h)), np.zeros((b, n, t, k.shape[1]))
+  for i, j, m in np.ndindex(b, t, n):
+    seen = np.flatnonzero(mask[i, j])
+    if not seen.size:
+      continue
+    scores = k[i, seen, m // group] @ q[i, j, m] * scale + bias[m, j, seen]
+    e = np.exp(scores - scores.max())
+    weights[i, m, j, seen] = e / e.sum()
+    y[i, j, m] = weights[i, m, j, seen] @ v[i, seen, m // group]
+  return y, weights
+
+
 def attention(module, x, memory, scale, bias=0.0, seen=None, turn=lambda y: y):
   """What each row of `x` reads from `memory`, where `seen` [t, s]."""
   q = turn(heads(x, module.query, module.query_bias))

@@ -26,7 +26,7 @@ from research.inference.frame import Frame
 from research.inference.generate import Generation, generate
 from research.interop import exporting
 from research.models import transformer
-from research.train import compiled, loop, peak
+from research.train import loop, peak, process
 from research.train.checkpoints import Checkpoints, Folder
 from research.train.config import TrainConfig
 from research.train.step import Hyper
@@ -41,6 +41,7 @@ _OBJECTIVES = {
 
 def build(order: dict[str, Any]) -> Task:
   """The task that `order` names."""
+  process.prepare()
   case = shapes.find(order['suite'], order['case'])
   model = dataclasses.replace(case.model, dtype=order['dtype'])
   case = dataclasses.replace(case, model=model)
@@ -118,7 +119,6 @@ def _step(case: shapes.Case, order) -> Task:
 def _sweep(case: shapes.Case, order) -> Task:
   """Five steps each of six sizes, one after another."""
   del case, order
-  compiled.keep()
   cases = [
     shapes.Case(suite='step', name='', model=model, batch=16)
     for model in shapes.SWEEP

@@ -127,8 +127,9 @@ def race(
     return _sweep(case, rules, listen)
   with contextlib.ExitStack() as stack:
     folder = stack.enter_context(tempfile.TemporaryDirectory())
-    asked = order(case, rules, folder)
-    us, ours = _start(stack, rules, sys.executable, 'ours', asked)
+    asked = order(case, rules, f'{folder}/model')
+    empty = {'JAX_COMPILATION_CACHE_DIR': f'{folder}/programs'}
+    us, ours = _start(stack, rules, sys.executable, 'ours', asked, **empty)
     sides, told = [us], [ours]
     if rules.peer and case.suite in PEERS[rules.peer]:
       asked['gpu'] = ours['platform'] == 'gpu'

@@ -1,20 +1,19 @@
-"""Multi-head, grouped and multi-query attention over explicit masks.
+"""Multi-head, grouped and multi-query attention, and who may see whom.
 
 Dimensions: `b` batch, `t` queries, `s` keys, `d` d_model, `n` query heads, `k`
-key and value heads, `g` = n / k, `h` d_head. Query head i reads key and value
-head i // g.
+key and value heads, `h` d_head.
 """
+
+from typing import Any
 
 from flax import nnx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from research.models import layers, parts, positions
+from research.models import parts, positions
+from research.models.dot_product import attend, weigh
 from research.models.layers import affine, weight, zeros
-
-MASKED = -1e30
-"""Added to the score of a key that must not be seen."""
 
 
 def visible(
@@ -44,74 +43,6 @@ def visible(
   return mask & (past if prefix is None else past | prefix[:, None, :])
 
 
-def attend(
-  q: Float[Array, 'b t n h'],
-  k: Float[Array, 'b s k h'],
-  v: Float[Array, 'b s k h'],
-  mask: Bool[Array, '#b t s'],
-  *,
-  scale: float,
-  bias: Float[Array, '*#b n t s'] | None = None,
-  rate: float = 0.0,
-  key: jax.Array | None = None,
-) -> tuple[Float[Array, 'b t n h'], Float[Array, 'b n t s']]:
-  """Averages of `v`, weighted by softmax(scale · q·k + bias) where `mask`.
-
-  A query that may look at nothing gets zeros. Scores and softmax are float32.
-  Every other way to compute attention (cuDNN, flash) replaces this function.
-
-  Args:
-    q: Queries.
-    k: Keys.
-    v: Values.
-    mask: Which keys each query looks at.
-    scale: Factor on q·k.
-    bias: Added to the scores.
-    rate: Dropout on the weights, if a key is given.
-    key: For dropout.
-
-  Returns:
-    The averages, and the weights before dropout.
-  """
-  b, t, n, h = q.shape
-  s, kv = k.shape[1:3]
-  q = (q * scale).reshape(b, t, kv, n // kv, h)
-  scores = jnp.einsum(
-    'btkgh,bskh->bkgts', q, k, preferred_element_type=jnp.float32
-  )
-  if bias is not None:
-    scores = scores + bias.reshape(*bias.shape[:-3], kv, n // kv, t, s)
-  weights = masked_softmax(scores, mask[:, None, None])
-  dropped = layers.dropout(weights, rate, key).astype(v.dtype)
-  y = jnp.einsum('bkgts,bskh->btkgh', dropped, v)
-  return y.reshape(b, t, n, h), weights.reshape(b, n, t, s)
-
-
-@jax.custom_vjp
-def masked_softmax(scores, mask):
-  """Softmax over the last axis where `mask`, 0 elsewhere; never NaN.
-
-  Its gradient keeps the result alone.
-  """
-  scores = scores + jnp.where(mask, 0.0, MASKED)
-  e = jnp.exp(scores - jnp.max(scores, axis=-1, keepdims=True))
-  seeing = jnp.any(mask, axis=-1, keepdims=True)
-  return e * jnp.where(seeing, 1 / jnp.sum(e, axis=-1, keepdims=True), 0.0)
-
-
-def _softmax_forward(scores, mask):
-  weights = masked_softmax(scores, mask)
-  return weights, weights
-
-
-def _softmax_backward(weights, g):
-  inner = jnp.sum(weights * g, axis=-1, keepdims=True)
-  return weights * (g - inner), None
-
-
-masked_softmax.defvjp(_softmax_forward, _softmax_backward)
-
-
 class Attention(nnx.Module):
   """Projections around `attend`: self attention, or cross with a memory."""
 
@@ -139,20 +70,15 @@ class Attention(nnx.Module):
     memory: Float[Array, 'b s d'],
     mask: Bool[Array, '#b t s'],
     *,
-    bias: Float[Array, '*#b n t s'] | None = None,
     angles: Float[Array, 'b t r'] | None = None,
-    rate: float = 0.0,
-    key: jax.Array | None = None,
-  ) -> tuple[Float[Array, 'b t d'], Float[Array, 'b n t s']]:
+    **how: Any,
+  ) -> tuple[Float[Array, 'b t d'], Float[Array, 'b n t s'] | None]:
     """What each of `x` reads from `memory` (itself, in self attention).
 
-    Returns:
-      The output, and the attention weights in float32.
+    The rest, and what is returned, are `read`'s.
     """
     k, v = self.project(memory, angles)
-    return self.read(
-      x, k, v, mask, bias=bias, angles=angles, rate=rate, key=key
-    )
+    return self.read(x, k, v, mask, angles=angles, **how)
 
   def project(
     self,
@@ -174,17 +100,31 @@ class Attention(nnx.Module):
     *,
     bias: Float[Array, '*#b n t s'] | None = None,
     angles: Float[Array, 'b t r'] | None = None,
+    causal: bool = False,
     rate: float = 0.0,
     key: jax.Array | None = None,
-  ) -> tuple[Float[Array, 'b t d'], Float[Array, 'b n t s']]:
-    """What each of `x` reads from keys and values that `project` made."""
+    weights: bool = False,
+  ) -> tuple[Float[Array, 'b t d'], Float[Array, 'b n t s'] | None]:
+    """What each of `x` reads from keys and values that `project` made.
+
+    Returns:
+      The output and, if asked for, the attention weights before dropout,
+      computed a second time.
+    """
     q = self._clipped(affine(x, self.query, self.query_bias))
     if angles is not None:
       q = positions.rotate(q, angles)
-    y, weights = attend(
-      q, k, v, mask, scale=self.spec.scale, bias=bias, rate=rate, key=key
+    scale = self.spec.scale
+    y = attend(
+      *(q, k, v, mask),
+      scale=scale,
+      bias=bias,
+      causal=causal,
+      rate=rate,
+      key=key,
     )
-    return affine(y, self.out, self.out_bias, 2), weights
+    seen = weigh(q, k, mask, scale=scale, bias=bias) if weights else None
+    return affine(y, self.out, self.out_bias, 2), seen
 
   def _clipped(self, x):
     clip = self.spec.clip

@@ -52,7 +52,12 @@ class Decoder(nnx.Module):
     )
     x = self.embedding(tokens, types)
     x, weights = self.stack(
-      x, mask, positions, key=key, attention_weights=attention_weights
+      x,
+      mask,
+      positions,
+      causal=prefix is None,
+      key=key,
+      attention_weights=attention_weights,
     )
     logits = self.head(x, self.embedding.table[...])
     if attention_weights:

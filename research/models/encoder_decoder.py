@@ -69,6 +69,7 @@ class EncoderDecoder(nnx.Module):
       target_positions,
       memory=memory,
       memory_mask=visible(target_segments, segments),
+      causal=True,
       key=keys[1],
       attention_weights=attention_weights,
     )

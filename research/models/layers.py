@@ -83,11 +83,29 @@ def _linear_backward(n_in, dtype, saved, g):
   x2, w2 = _matrices(x, w, n_in)
   g2 = g.reshape(-1, w2.shape[1]).astype(x.dtype)
   dx = jnp.matmul(g2, w2.T)
-  dw = jnp.matmul(x2.T, g2, preferred_element_type=w.dtype)
+  dw = _over_rows(x2, g2, w.dtype)
   return dx.reshape(x.shape), dw.reshape(w.shape)
 
 
 _linear.defvjp(_linear_forward, _linear_backward)
+
+
+def _over_rows(x, g, dtype):
+  """xᵀ g, from the smaller of the two transposed in memory."""
+  if x.shape[1] > g.shape[1]:
+    return _over_rows(g, x, dtype).T
+  return in_memory(jnp.matmul(in_memory(x.T), g, preferred_element_type=dtype))
+
+
+def in_memory(x: Float[Array, '*b']) -> Float[Array, '*b']:
+  """`x`, which XLA's CPU backend is to write as it is.
+
+  It would rather have a product read a matrix transposed, and multiplies at
+  two thirds of its speed then.
+  """
+  return jax.lax.platform_dependent(
+    x, cpu=jax.lax.optimization_barrier, default=lambda x: x
+  )
 
 
 def dropout(

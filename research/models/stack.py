@@ -1,6 +1,6 @@
 """A stack of equal blocks, with positions before and a norm after it."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flax import nnx
 import jax
@@ -22,6 +22,7 @@ class Surroundings(NamedTuple):
     angles: Rotation of queries and keys in self attention.
     memory: Another stack's output.
     memory_mask: What each token may look at in the memory.
+    causal: Whether `mask` hides whatever comes after a token.
     start: Where in the cache, if there is one, the first token stands.
   """
 
@@ -30,6 +31,7 @@ class Surroundings(NamedTuple):
   angles: Float[Array, 'b t r'] | None = None
   memory: Float[Array, 'b m d'] | None = None
   memory_mask: Bool[Array, 'b t m'] | None = None
+  causal: bool = False
   start: Int[Array, ''] | None = None
 
 
@@ -73,16 +75,18 @@ class Block(nnx.Module):
     around: Surroundings,
     key: jax.Array | None = None,
     past: Past | None = None,
+    attention_weights: bool = False,
   ) -> tuple[
     Float[Array, 'b t d'], dict[str, Float[Array, 'b n t _']], KeysValues
   ]:
     """The stream after this block.
 
     Returns:
-      The stream, the weights of its attention, and the keys and values of `x`
-      in self attention.
+      The stream, the weights of its attention if asked for, and the keys and
+      values of `x` in self attention.
     """
     cfg, weights, made = self.shape.config, {}, []
+    how: dict[str, Any] = {'rate': cfg.dropout, 'weights': attention_weights}
     keys = iter([None] * 6 if key is None else jax.random.split(key, 6))
 
     def attention(y):
@@ -97,8 +101,9 @@ class Block(nnx.Module):
         around.mask,
         bias=around.bias,
         angles=around.angles,
-        rate=cfg.dropout,
+        causal=around.causal,
         key=next(keys),
+        **how,
       )
       return layers.dropout(y, cfg.dropout, next(keys))
 
@@ -111,7 +116,7 @@ class Block(nnx.Module):
         assert past.memory is not None
         read = past.memory
       y, weights['cross'] = self.cross.read(
-        y, *read, around.memory_mask, rate=cfg.dropout, key=next(keys)
+        y, *read, around.memory_mask, key=next(keys), **how
       )
       return layers.dropout(y, cfg.dropout, next(keys))
 
@@ -122,7 +127,7 @@ class Block(nnx.Module):
     branches += [(cross, self.cross_norm)] if self.shape.cross else []
     branches += [(mlp, self.mlp_norm)]
     x = _RESIDUALS[cfg.residual](x, branches)
-    return x, weights, made[0]
+    return x, weights if attention_weights else {}, made[0]
 
 
 def _pre(x, branches):
@@ -190,6 +195,7 @@ class Stack(nnx.Module):
     *,
     memory: Float[Array, 'b s d'] | None = None,
     memory_mask: Bool[Array, 'b t s'] | None = None,
+    causal: bool = False,
     key: jax.Array | None = None,
     attention_weights: bool = False,
   ) -> tuple[Float[Array, 'b t d'], dict[str, Float[Array, 'l b n t _']]]:
@@ -201,6 +207,7 @@ class Stack(nnx.Module):
       where: Position of each token in its document.
       memory: Another stack's output, for cross attention.
       memory_mask: What each token may look at in the memory.
+      causal: Whether `mask` hides whatever comes after a token.
       key: For dropout; None: no dropout.
       attention_weights: Whether to keep the attention weights.
 
@@ -216,6 +223,7 @@ class Stack(nnx.Module):
       self.position.rotation(where),
       memory,
       memory_mask,
+      causal,
     )
     x = self._enter(x, where)
     keys = None
@@ -226,8 +234,7 @@ class Stack(nnx.Module):
 
     def apply(x, layer):
       block, key = layer
-      x, weights, _ = block(x, around, key)
-      return x, weights if attention_weights else {}
+      return block(x, around, key, attention_weights=attention_weights)[:2]
 
     apply = jax.checkpoint(apply, prevent_cse=False) if cfg.remat else apply
     unroll = cfg.unroll or 1

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from research import provenance
 from research.config import BadInput
-from research.train import compiled
+from research.train import process
 
 
 class Event(NamedTuple):
@@ -182,7 +182,7 @@ def _serve(pipe, cores: set[int], work: Work) -> None:
   signal.signal(signal.SIGINT, signal.SIG_IGN)
   if cores:
     os.sched_setaffinity(0, cores)
-  compiled.keep()
+  process.prepare()
   while True:
     try:
       group = pipe.recv()

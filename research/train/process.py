@@ -1,5 +1,6 @@
-"""What XLA compiled, kept on disk for the next process of the same kind."""
+"""What is not made twice: compiled programs, and memory for a step."""
 
+import ctypes
 import hashlib
 import pathlib
 import platform
@@ -12,16 +13,28 @@ from research import provenance
 from research.data import cache
 
 
-def keep() -> None:
-  """Has JAX keep every program it compiles from here on, and use those kept.
+# Of glibc's malloc.h.
+_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 
-  A program is what was compiled, byte for byte, so numbers do not change. They
+
+def prepare() -> None:
+  """Has this process keep what it would make anew; call it before JAX works.
+
+  Every program that JAX compiles is kept on disk, and those kept are used. A
+  program is what was compiled, byte for byte, so numbers do not change. They
   lie in the user's cache folder (`research.data.cache`), apart for each kind of
   processor and number of usable cores: code for one may be wrong or slow on
   another. JAX's own variables come first: JAX_COMPILATION_CACHE_DIR names
   another folder, JAX_ENABLE_COMPILATION_CACHE=false keeps nothing. Where the
   folder is full or damaged, JAX compiles anew, and no one is told.
+
+  Memory that is freed stays with the process.
   """
+  _keep_programs()
+  _keep_memory()
+
+
+def _keep_programs() -> None:
   warnings.filterwarnings(
     'ignore', 'Error (reading|writing) persistent compilation cache'
   )
@@ -34,6 +47,24 @@ def keep() -> None:
   # By default JAX keeps only what took a second to compile.
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
   jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
+
+
+def _keep_memory() -> None:
+  """On glibc; elsewhere nothing changes.
+
+  A step frees what it computed with, and glibc hands large blocks back to the
+  kernel, which gives them out again zeroed, page by page: a tenth of a step.
+  """
+  try:
+    mallopt = ctypes.CDLL(None).mallopt
+  except (AttributeError, OSError, TypeError):  # another C library
+    return
+  for option, value in (
+    (_M_MMAP_MAX, 0),
+    (_M_ARENA_MAX, 1),
+    (_M_TRIM_THRESHOLD, 2**31 - 1),
+  ):
+    mallopt(option, value)
 
 
 def _kind() -> str:
