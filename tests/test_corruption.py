@@ -23,7 +23,7 @@ from research.data.corruption import (
 )
 from research.data.layout import Layout
 from research.data.specials import Specials
-from research.data.suffix import masked_suffix, suffix_inputs
+from research.data.suffix import masked_suffix
 
 SPECIALS = Specials(n_text=50, n_sentinels=40)
 BOS, MASK = SPECIALS.bos, SPECIALS.mask
@@ -400,50 +400,6 @@ def test_a_documents_beginning_in_a_suffix_is_seen_and_weighs_nothing(
   begins = rows[np.arange(len(rows)), n - lengths + revealed] == BOS
   assert 0 < weightless <= begins.sum()
   assert not first_only or weightless == begins.sum()
-
-
-@pytest.mark.parametrize(
-  'architecture', ['encoder', 'decoder', 'encoder_decoder']
-)
-def test_the_yardstick_asks_as_training_did(architecture):
-  """Training on suffixes of length l and asking for them are one batch."""
-  n, length = 20, 6
-  rows = make_rows(40, n, documents=0.03)
-  spec = SuffixPrediction(min_length=length, max_length=length)
-  layout = make_layout([spec], architecture, n)
-  trained = make([spec], architecture, rows)
-  rows = rows if architecture == 'decoder' else rows[:, :-1]
-  context, target = rows[:, :-length], rows[:, -length:]
-  revealed = length - trained['weights'].sum(axis=1).astype(int)
-  for j in range(length) if architecture == 'encoder' else [0]:
-    asked = suffix_inputs(context, target, j, layout)
-    assert set(asked) == set(trained)
-    same = np.ones(len(rows), bool)
-    if architecture == 'encoder':
-      same = (revealed == j) & ~(target == BOS).any(axis=1)
-    assert same.any()
-    for name, value in asked.items():
-      np.testing.assert_array_equal(value[same], trained[name][same], name)
-
-
-def test_the_yardstick_weighs_each_token_of_the_target_once():
-  context, target = make_rows(3, 9, documents=0), make_rows(3, 3, documents=0)
-  length = target.shape[1]
-  for architecture in ('decoder', 'encoder_decoder'):
-    layout = Layout(
-      architecture=architecture, specials=SPECIALS, seq_len=13, target_len=5
-    )
-    batch = suffix_inputs(context, target, 0, layout)
-    asked = batch['targets'][batch['weights'] > 0].reshape(3, length)
-    np.testing.assert_array_equal(asked, target)
-  layout = Layout(architecture='encoder', specials=SPECIALS, seq_len=13)
-  for j in range(length):
-    batch = suffix_inputs(context, target, j, layout)
-    np.testing.assert_array_equal(batch['targets'][:, 10 + j], target[:, j])
-    shown = np.concatenate([context, target[:, :j]], axis=1)
-    np.testing.assert_array_equal(batch['tokens'][:, : 10 + j], shown)
-    assert (batch['tokens'][:, 10 + j :] == MASK).all()
-    assert (batch['weights'].argmax(axis=1) == 10 + j).all()
 
 
 def test_a_mixture_shares_rows_out_as_it_says():

@@ -455,7 +455,7 @@ def test_every_architecture_is_measured_by_the_yardstick(lm_eval, architecture):
   rows = [f'{context}{target}'.encode() for context, target in pairs]
   ids = np.array([[letters.bos, *row] for row in rows], np.int32)
   expected = yardstick.log_probabilities(
-    model, ids[:, :-2], ids[:, -2:], letters.specials
+    model, ids[:, :-2], ids[:, -2:], letters
   )
   found = ours.loglikelihood(requests(*pairs))
   np.testing.assert_allclose(

@@ -2,11 +2,9 @@
 
 import dataclasses
 import itertools
-import json
 import math
 import re
 
-from family_parts import PARTS
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 import jax
@@ -14,6 +12,7 @@ import numpy as np
 import published_weights
 import pytest
 import small_corpus
+import small_imports
 import small_tokenizers
 from test_families import forward
 import tokenizers as hf
@@ -71,39 +70,13 @@ def loads(files, tmp_path_factory):
   return made
 
 
-def filled(cfg):
-  """A random model of `cfg`, made without compiling anything."""
-  rng = np.random.default_rng(0)
-  return jax.tree.map(
-    lambda x: (rng.normal(size=x.shape) / 4).astype(x.dtype),
-    variants.shapes(cfg),
-  )
-
-
-def sizes(kind: str) -> int:
-  """Ids of the model, a few more than those of the tokenizer."""
-  return {'llama': 424, 't5': 136, 'bert': 200}[kind]
-
-
 @pytest.fixture(scope='module')
-def models(files, tmp_path_factory):
+def models(tmp_path_factory):
   """The folder of each kind's tiny model, imported with its tokenizer."""
   folder = tmp_path_factory.mktemp('models')
-  for kind, file in files.items():
-    architecture, parts = PARTS[kind]
-    cfg = variants.config(
-      architecture, vocab_size=sizes(kind), seq_len=32, n_layers=1, **parts
-    )
-    theirs = folder / f'{kind}-theirs'
-    exporting.write(theirs, filled(cfg))
-    (theirs / 'tokenizer.json').write_text(file)
-    told = json.loads((theirs / 'config.json').read_text())
-    ids = {'bos_token_id': 1, 'eos_token_id': 2}
-    if kind == 't5':
-      ids = {'decoder_start_token_id': 0, 'eos_token_id': 1, 'pad_token_id': 0}
-    (theirs / 'config.json').write_text(json.dumps(told | ids))
-    _, said = imported.write(folder / kind, source.read(str(theirs)), kind)
-    assert said == 'its tokenizer changes text'
+  for kind in small_tokenizers.KINDS:
+    small_imports.write(kind, folder / f'{kind}-from')
+    (folder / f'{kind}-from' / 'ours').rename(folder / kind)
   return folder
 
 
@@ -213,7 +186,9 @@ def test_a_model_is_not_trained_on_them(loads, kind, tmp_path):
   with pytest.raises(BadInput, match='changes text'):
     spec.load(spec.train(()))
   cfg = TrainConfig(
-    model=variants.config('decoder', vocab_size=sizes(kind), seq_len=16),
+    model=variants.config(
+      'decoder', vocab_size=small_imports.SIZES[kind], seq_len=16
+    ),
     data=small_corpus.config(
       tmp_path, tokenizer=TokenizerFile(path=str(path), **OWN[kind])
     ),
@@ -263,7 +238,9 @@ def test_bits_per_byte_are_of_the_text_as_it_was(loads, kind, tmp_path):
   vocab = dataset.tokenizer.vocab_size
   model = jax.tree.map(
     np.zeros_like,
-    filled(variants.config('decoder', vocab_size=vocab, seq_len=64)),
+    small_imports.filled(
+      variants.config('decoder', vocab_size=vocab, seq_len=64)
+    ),
   )
   rows = perplexity.evaluate(model, dataset, window=64, n_tokens=10**6)
   theirs = hf.Tokenizer.from_str(loads[kind].model.decode())
@@ -291,7 +268,7 @@ def test_sizes_kept_beside_ids_measure_as_ids_do(architecture, tmp_path):
     for name, x in plain.validation.items()
   }
   kept = dataclasses.replace(plain, sizes=sizes)
-  model = filled(
+  model = small_imports.filled(
     variants.config(architecture, vocab_size=274, seq_len=32, n_layers=1)
   )
   first, second = (

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from research.config import BadInput
+from research.data.corruption import SuffixPrediction
+from research.data.layout import Layout
 from research.data.pipeline import Dataset
-from research.data.specials import Specials
-from research.data.tokenizers import Bytes
+from research.data.tokenizers import Bytes, Tokenizer
 from research.evals import yardstick
+from research.inference import score
 from research.models.config import ModelConfig
 from research.models.ngram import NGram
 from research.models.recurrent import Recurrent
@@ -22,7 +24,8 @@ from research.models.recurrent_config import RecurrentConfig
 from research.models.transformer import build
 
 NETWORKS = ('decoder', 'encoder', 'encoder_decoder', 'lstm')
-TINY = Specials(n_text=3, n_sentinels=2)
+LETTERS = Tokenizer(list, [b'a', b'b', b'c'], 2, b'')
+TINY = LETTERS.specials
 C, L = 5, 3
 
 forward = jax.jit(lambda model, batch: model(batch))
@@ -70,7 +73,7 @@ def test_the_probabilities_of_all_continuations_sum_to_one(architecture):
     model,
     np.repeat(contexts(n), len(every), axis=0),
     np.tile(every, (n, 1)),
-    TINY,
+    LETTERS,
   )
   p = np.exp(log_p.sum(axis=1)).reshape(n, len(every))
   np.testing.assert_allclose(p.sum(axis=1), 1, rtol=0, atol=1e-5)
@@ -114,18 +117,51 @@ def test_equals_one_forward_pass_a_token(architecture):
   model = model_of(architecture)
   rng = np.random.default_rng(2)
   targets = rng.integers(0, TINY.n_text, (3, L)).astype(np.int32)
-  ours = yardstick.log_probabilities(model, contexts(3), targets, TINY)
+  ours = yardstick.log_probabilities(model, contexts(3), targets, LETTERS)
   theirs = [
     naive(model, *one) for one in zip(contexts(3), targets, strict=True)
   ]
   np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize('architecture', NETWORKS[:3])
+def test_asks_as_suffixes_were_trained(architecture):
+  """Losses of a training batch are those of its targets as the yardstick asks.
+
+  An encoder is trained on one pass of those that are asked: which, is drawn.
+  """
+  model = model_of(architecture)
+  rows = np.random.default_rng(4).integers(0, TINY.n_text, (6, C + L + 1))
+  rows[::2, 0] = TINY.bos
+  layout = Layout(
+    architecture=architecture,
+    specials=TINY,
+    seq_len=C + L + 2,
+    target_len=C + L + 2,
+  )
+  spec = SuffixPrediction(min_length=L, max_length=L, first_only=True)
+  batch = spec.corrupt(rows.astype(np.int32), np.random.default_rng(0), layout)
+  nll = score.target_nll(model, batch, TINY.n_text).text
+  trained = np.where(batch['weights'] > 0, -nll, 0)
+  read = rows if architecture == 'decoder' else rows[:, :-1]
+  asked = yardstick.log_probabilities(
+    model, read[:, :-L], read[:, -L:], LETTERS
+  )
+  if architecture == 'encoder':
+    place = batch['weights'].argmax(axis=1) - C
+    asked = np.take_along_axis(asked, place[:, None], axis=1)
+  np.testing.assert_allclose(
+    trained.sum(axis=1), asked.sum(axis=1), rtol=2e-5, atol=1e-5
+  )
+
+
 def test_pseudo_likelihood_masks_each_target_alone():
   model = model_of('encoder')
   rng = np.random.default_rng(2)
   targets = rng.integers(0, TINY.n_text, (4, L)).astype(np.int32)
-  ours = yardstick.pseudo_log_probabilities(model, contexts(4), targets, TINY)
+  ours = yardstick.pseudo_log_probabilities(
+    model, contexts(4), targets, LETTERS
+  )
   for i in range(L):
     tokens = np.concatenate([contexts(4), targets], axis=1)
     tokens[:, C + i] = TINY.mask
@@ -139,7 +175,7 @@ def test_pseudo_likelihood_masks_each_target_alone():
     np.testing.assert_allclose(ours[:, i], chosen[:, 0], rtol=2e-5, atol=1e-5)
   with pytest.raises(BadInput, match='give an encoder'):
     yardstick.pseudo_log_probabilities(
-      model_of('decoder'), contexts(4), targets, TINY
+      model_of('decoder'), contexts(4), targets, LETTERS
     )
 
 
@@ -241,5 +277,5 @@ def test_what_does_not_fit_the_model_is_refused_in_one_line(architecture):
   model = model_of(architecture)
   with pytest.raises(BadInput, match='does not hold'):
     yardstick.log_probabilities(
-      model, np.zeros((1, 30), np.int32), np.zeros((1, L), np.int32), TINY
+      model, np.zeros((1, 30), np.int32), np.zeros((1, L), np.int32), LETTERS
     )

@@ -168,7 +168,7 @@ class PrefixLM:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SuffixPrediction:
-  """The last tokens of a row from those before them (`suffix.suffix_inputs`).
+  """The last tokens of a row from those before them, as the yardstick asks.
 
   The length is uniform from `min_length` to `max_length`. An encoder sees a
   uniform number of the suffix's tokens, left to right, and masks for the rest.

@@ -8,6 +8,7 @@ from research import files
 from research.data.tokenizers import Tokenizer
 from research.evals import answering, metrics, outputs
 from research.evals.prompts import Posed, Prompting, Task, pose
+from research.inference import frame as frames
 
 Row = dict[str, Any]
 
@@ -70,10 +71,11 @@ def check(
     BadInput: As `evaluate`.
   """
   asked = tuple(tasks), tuple(shots), tuple(prompting), n_items, seed
+  frame = frames.asking(cfg.architecture, tokenizer)
   for name, need in _needs(tokenizer, *asked):
     if need.thought:
-      answering.check(cfg, need.context, need.thought, name)
-    answering.check(cfg, need.context + need.thought, need.slot, name)
+      answering.check(cfg, frame, need.context, need.thought, name)
+    answering.check(cfg, frame, need.context + need.thought, need.slot, name)
 
 
 def rows(posed: Posed, found: Sequence[outputs.Output]) -> Iterator[Row]:

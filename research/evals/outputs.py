@@ -16,6 +16,7 @@ An output is a JSON object, and a file of them is packed lines beside the run:
 """
 
 from collections.abc import Sequence
+import functools
 import json
 import lzma
 from typing import Any, NamedTuple
@@ -26,6 +27,9 @@ from research import files
 from research.data.tokenizers import Tokenizer
 from research.evals import answering
 from research.evals.prompts import Posed
+from research.inference import frame as frames
+from research.inference.frame import Frame
+from research.inference.score import Score, score
 
 Output = dict[str, Any]
 
@@ -101,7 +105,7 @@ class Need(NamedTuple):
   """What a task as it is asked needs of a model, in tokens.
 
   Attributes:
-    context: The longest prompt, without a rationale.
+    context: The longest prompt, not framed and without a rationale.
     slot: The longest answer.
     thought: The longest rationale; 0 if none is asked for.
   """
@@ -114,7 +118,7 @@ class Need(NamedTuple):
 def need(posed: Posed, tokenizer: Tokenizer) -> Need:
   """What `posed` needs of a model that is asked by `outputs`."""
   asking = _Asking(None, posed, tokenizer, 1)
-  longest = max(map(len, asking.contexts(posed.texts)))
+  longest = max(map(len, tokenizer.encode_batch(posed.texts)))
   return Need(longest, asking.slot, asking.thought if posed.worked else 0)
 
 
@@ -142,6 +146,10 @@ class _Asking:
       [len(tokenizer.continued(text)) for text in worked], default=_RATIONALE
     )
 
+  @functools.cached_property
+  def frame(self) -> Frame:
+    return frames.asking(self.model.cfg.architecture, self.tokenizer)
+
   def reply(self, answer: str) -> str:
     """An answer with what stands around it."""
     template = self.posed.template
@@ -152,14 +160,6 @@ class _Asking:
 
   def ids(self, answer: str) -> np.ndarray:
     return self.tokenizer.continued(self.reply(answer))
-
-  def contexts(self, texts: Sequence[str]) -> list[np.ndarray]:
-    """Prompts as documents of their own."""
-    bos = [self.tokenizer.bos]
-    return [
-      np.concatenate([bos, ids]).astype(np.int32)
-      for ids in self.tokenizer.encode_batch(texts)
-    ]
 
   def say(
     self,
@@ -172,8 +172,9 @@ class _Asking:
     """What comes after each text, as far as the template's `end`."""
     said = answering.answers(
       self.model,
-      self.contexts(texts),
+      self.tokenizer.encode_batch(texts),
       slot or self.slot,
+      self.frame,
       self.tokenizer,
       stop=self.posed.template.end,
       temperature=temperature,
@@ -189,12 +190,15 @@ class _Asking:
     said = self.say(texts, slot=self.thought)
     return [text.partition(conclude)[0] for text in said]
 
-  def score(self, texts: Sequence[str], answers: Sequence[str]):
-    return answering.scores(
+  def score(self, texts: Sequence[str], answers: Sequence[str]) -> list[Score]:
+    """How likely each answer is after its text; prompts are documents."""
+    contexts = self.tokenizer.encode_batch(texts)
+    longest = max(map(len, contexts))
+    answering.check(self.model.cfg, self.frame, longest, self.slot)
+    return score(
       self.model,
-      self.contexts(texts),
-      [self.ids(answer) for answer in answers],
-      self.tokenizer.specials,
+      list(zip(contexts, map(self.ids, answers), strict=True)),
+      self.frame,
       slot=self.slot,
       batch_size=self.batch_size,
     )
@@ -213,11 +217,11 @@ class _Asking:
         'said': text,
         'said_ids': self.tokenizer.encode(text.strip()).tolist(),
         'answer_ids': self.tokenizer.encode(item.answer.strip()).tolist(),
-        'log_p': _rounded(score.log_p),
-        'best': score.best.tolist(),
+        'log_p': _rounded(one.text),
+        'best': one.best.tolist(),
         'bytes': self.size(item.answer),
       }
-      for item, score, text in zip(items, scored, said, strict=True)
+      for item, one, text in zip(items, scored, said, strict=True)
     ]
 
   def size(self, answer: str) -> int:
@@ -242,12 +246,12 @@ class _Asking:
     scored = self.score(asked, [choice for _, choice in rows])
     free = self.score([empty] * len(different), different)
     unasked = {
-      choice: _rounded(score.log_p.sum())
-      for choice, score in zip(different, free, strict=True)
+      choice: _rounded(one.text.sum())
+      for choice, one in zip(different, free, strict=True)
     }
-    for (i, choice), score in zip(rows, scored, strict=True):
+    for (i, choice), one in zip(rows, scored, strict=True):
       for name, value in (
-        ('choice_log_p', _rounded(score.log_p.sum())),
+        ('choice_log_p', _rounded(one.text.sum())),
         ('choice_free', unasked[choice]),
         ('choice_bytes', self.size(choice)),
       ):

@@ -6,17 +6,19 @@ renormalised over text, so that over all spans of a length the probabilities sum
 to one, and the figures compare.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from research.config import BadInput
-from research.data.layout import Layout
 from research.data.pipeline import Dataset
-from research.data.specials import Specials
-from research.data.suffix import suffix_inputs
+from research.data.tokenizers import Tokenizer
 from research.evals.likelihood import ratio
-from research.inference.score import target_nll
+from research.inference import frame as frames
+from research.inference.frame import Frame
+from research.inference.rows import Ids
+from research.inference.score import score
 from research.models.ngram import NGram
 
 Row = dict[str, Any]
@@ -30,14 +32,14 @@ class Spans(NamedTuple):
     targets: Text tokens predicted, [n, l].
     domains: Domain of each span, n of them.
     n_bytes: Bytes that each target stands for, [n].
-    specials: Layout of the ids.
+    tokenizer: What the ids mean.
   """
 
   contexts: np.ndarray
   targets: np.ndarray
   domains: tuple[str, ...]
   n_bytes: np.ndarray
-  specials: Specials
+  tokenizer: Tokenizer
 
 
 def spans(
@@ -83,7 +85,7 @@ def spans(
       domain for domain, part in zip(domains, drawn, strict=True) for _ in part
     ),
     n_bytes=np.concatenate(n_bytes),
-    specials=dataset.tokenizer.specials,
+    tokenizer=dataset.tokenizer,
   )
 
 
@@ -95,7 +97,7 @@ def evaluate(model: Any, spans: Spans, *, batch_size: int = 16) -> list[Row]:
 def bits(model: Any, spans: Spans, *, batch_size: int = 16) -> np.ndarray:
   """Bits that `model` needs for each span's target, [n]."""
   log_p = log_probabilities(
-    model, spans.contexts, spans.targets, spans.specials, batch_size=batch_size
+    model, spans.contexts, spans.targets, spans.tokenizer, batch_size=batch_size
   )
   return -log_p.sum(axis=1) / np.log(2)
 
@@ -123,7 +125,7 @@ def evaluate_pseudo(
   2020, eq. 1), so the figure does not compare with the yardstick's.
   """
   log_p = pseudo_log_probabilities(
-    model, spans.contexts, spans.targets, spans.specials, batch_size=batch_size
+    model, spans.contexts, spans.targets, spans.tokenizer, batch_size=batch_size
   )
   rule = f'each target masked alone, not a likelihood; {_what(spans)}'
   bits = -log_p.sum(axis=1) / np.log(2)
@@ -134,7 +136,7 @@ def log_probabilities(
   model: Any,
   contexts: np.ndarray,
   targets: np.ndarray,
-  specials: Specials,
+  tokenizer: Tokenizer,
   *,
   batch_size: int = 16,
 ) -> np.ndarray:
@@ -147,66 +149,93 @@ def log_probabilities(
     model: A network with `cfg`, or a fitted `NGram`.
     contexts: Token ids [n, c], each row of one document.
     targets: Text ids [n, l].
-    specials: Layout of the ids.
+    tokenizer: The model's.
     batch_size: Rows a forward pass.
 
   Raises:
     BadInput: Context and target do not fit the model's lengths.
   """
-  length = targets.shape[1]
   if isinstance(model, NGram):
     rows = np.concatenate([contexts, targets], axis=1)
-    return model.log_probabilities(rows, specials.n_text)[:, -length:]
-  layout = layout_of(model.cfg, contexts.shape[1], length, specials)
-  if layout.architecture == 'encoder':
-    passes = [
-      suffix_inputs(contexts, targets, revealed, layout)
-      for revealed in range(length)
-    ]
-    return _one_a_pass(model, passes, contexts.shape[1], specials, batch_size)
-  batch = suffix_inputs(contexts, targets, 0, layout)
-  scored = batch['weights'] > 0
-  if layout.architecture == 'decoder':
-    batch = {name: _widen(x, layout.seq_len) for name, x in batch.items()}
-  nll = target_nll(model, batch, specials.n_text, batch_size).text
-  return -nll[:, : scored.shape[1]][scored].reshape(targets.shape)
+    found = model.log_probabilities(rows, tokenizer.n_text)
+    return found[:, -targets.shape[1] :]
+  return _scored(model, contexts, targets, tokenizer, batch_size)
 
 
 def pseudo_log_probabilities(
   model: Any,
   contexts: np.ndarray,
   targets: np.ndarray,
-  specials: Specials,
+  tokenizer: Tokenizer,
   *,
   batch_size: int = 16,
 ) -> np.ndarray:
   """log p(target token | context and all other targets), [n, l]; encoders."""
-  context, length = contexts.shape[1], targets.shape[1]
-  layout = layout_of(model.cfg, context, length, specials)
-  if layout.architecture != 'encoder':
+  if model.cfg.architecture != 'encoder':
     raise BadInput(
-      f'pseudo-log-likelihood: architecture={layout.architecture} reads in one'
-      ' direction; give an encoder'
+      f'pseudo-log-likelihood: architecture={model.cfg.architecture} reads in'
+      ' one direction; give an encoder'
     )
-  passes = []
-  for i in range(length):
-    batch = dict(suffix_inputs(contexts, targets, length, layout))
-    tokens = batch['tokens'].copy()
-    tokens[:, context + i] = specials.mask
-    passes.append(batch | {'tokens': tokens})
-  return _one_a_pass(model, passes, context, specials, batch_size)
+  return _scored(model, contexts, targets, tokenizer, batch_size, seen=True)
 
 
-def _one_a_pass(
-  model, passes: list, context: int, specials: Specials, batch_size: int
+def _scored(
+  model: Any,
+  contexts: np.ndarray,
+  targets: np.ndarray,
+  tokenizer: Tokenizer,
+  batch_size: int,
+  **how: Any,
 ) -> np.ndarray:
-  """log p [n, l] where pass i over all rows predicts the target's token i."""
-  batch = {
-    name: np.concatenate([one[name] for one in passes]) for name in passes[0]
-  }
-  nll = target_nll(model, batch, specials.n_text, batch_size).text
-  nll = nll.reshape(len(passes), -1, nll.shape[1])
-  return -np.stack([one[:, context + i] for i, one in enumerate(nll)], axis=1)
+  check(model.cfg, tokenizer, contexts.shape[1], targets.shape[1])
+  cut, frame = _framed(model.cfg.architecture, contexts, tokenizer)
+  pairs = list(zip(cut, targets, strict=True))
+  found = score(model, pairs, frame, batch_size=batch_size, **how)
+  return np.stack([one.text for one in found])
+
+
+def _framed(
+  architecture: str, contexts: np.ndarray, tokenizer: Tokenizer
+) -> tuple[Sequence[Ids], Frame]:
+  """Contexts as they are put to a model, and the frame around them.
+
+  Our models read pieces as they were trained, with bos where a document begins
+  and nowhere else. Others read each piece in their own frame, in the place of
+  our bos, which may be no beginning to them (T5's is its padding). A decoder
+  that puts nothing before a text (GPT-2) was trained as ours are.
+  """
+  frame = frames.asking(architecture, tokenizer)
+  bos, own = tokenizer.bos, tokenizer.specials.own
+  if own is None:
+    return list(contexts), frame._replace(before=())
+  if architecture == 'decoder' and not frame.before:
+    return list(contexts), frame
+  return [row[int(row[0] == bos) :] for row in contexts], frame
+
+
+def check(cfg: Any, tokenizer: Tokenizer, context: int, length: int) -> None:
+  """Refuses spans that a model of `cfg` cannot hold.
+
+  Raises:
+    BadInput: They do not fit its lengths.
+  """
+  text = np.full((1, context), -1)
+  _, frame = _framed(cfg.architecture, text, tokenizer)
+  needed = len(frame.before) + context + len(frame.after)
+  if cfg.architecture == 'encoder_decoder':
+    there = cfg.longest_target
+    if there < len(frame.start) + length - 1:
+      raise BadInput(
+        f'yardstick: target_len={there} does not hold spans of'
+        f' {length} tokens; shorten them'
+      )
+  else:
+    needed += length - (cfg.architecture != 'encoder')
+  if cfg.seq_len < needed:
+    raise BadInput(
+      f'yardstick: seq_len={cfg.seq_len} does not hold {context} tokens of'
+      f' context and {length} of target; shorten them'
+    )
 
 
 def _places(begins: np.ndarray, context: int, length: int) -> np.ndarray:
@@ -215,41 +244,6 @@ def _places(begins: np.ndarray, context: int, length: int) -> np.ndarray:
   first = np.arange(context, len(begins) - length + 1)
   crossed = before[first + length] - before[np.maximum(first - context + 1, 0)]
   return first[crossed == 0]
-
-
-def layout_of(
-  cfg: Any, context: int, length: int, specials: Specials
-) -> Layout:
-  """How a model of `cfg` reads `context` tokens and a target of `length`.
-
-  Raises:
-    BadInput: They do not fit its lengths.
-  """
-  architecture = 'decoder' if cfg.architecture == 'lstm' else cfg.architecture
-  target_len, needed = 0, context + length - (architecture == 'decoder')
-  if architecture == 'encoder_decoder':
-    target_len, needed = cfg.target_len or cfg.seq_len, context + 1
-    if target_len < length:
-      raise BadInput(
-        f'yardstick: target_len={target_len} does not hold spans of'
-        f' {length} tokens; shorten them'
-      )
-  if cfg.seq_len < needed:
-    raise BadInput(
-      f'yardstick: seq_len={cfg.seq_len} does not hold {context} tokens of'
-      f' context and {length} of target; shorten them'
-    )
-  return Layout(
-    architecture=architecture,
-    specials=specials,
-    seq_len=cfg.seq_len,
-    target_len=target_len,
-  )
-
-
-def _widen(x: np.ndarray, width: int) -> np.ndarray:
-  """Padding (segment 0) to the width that native validation has compiled."""
-  return np.pad(x, ((0, 0), (0, width - x.shape[1])))
 
 
 def _how(model) -> str:

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 from research.config import BadInput
-from research.data.layout import Architecture
 from research.data.specials import Specials
 from research.data.tokenizer_file import library
 from research.data.tokenizers import Tokenizer
@@ -41,7 +40,52 @@ class Frame(NamedTuple):
     return framed
 
 
-def ours(architecture: Architecture, specials: Specials) -> Frame:
+def of(architecture: str, tokenizer: Tokenizer) -> Frame:
+  """The frame of a model: its own if others trained it, else ours."""
+  if tokenizer.specials.own is None:
+    return ours(architecture, tokenizer.specials)
+  return published(architecture, tokenizer)
+
+
+def asking(architecture: str, tokenizer: Tokenizer) -> Frame:
+  """The frame in which evaluations ask what comes after a text.
+
+  That of the model. But a published encoder-decoder that has sentinels (T5)
+  reads the first where the answer is to be and writes it before the answer,
+  which the next one ends (Raffel et al. 2020, section 3.1.4), as ours do: one
+  that has been trained on spans alone begins nothing otherwise.
+  """
+  frame, specials = of(architecture, tokenizer), tokenizer.specials
+  own = specials.own
+  spans = own is not None and own.first_sentinel is not None
+  if architecture != 'encoder_decoder' or not spans:
+    return frame
+  first, *others = map(specials.sentinel, range(min(specials.n_sentinels, 2)))
+  return frame._replace(
+    after=(first, *frame.after),
+    start=(*frame.start, first),
+    ends=(*frame.ends, *others),
+  )
+
+
+def told(frame: Frame, tokenizer: Tokenizer) -> str:
+  """What stands around a published model's texts; nothing of ours."""
+  if tokenizer.specials.own is None:
+    return ''
+  name = library(tokenizer).id_to_token
+  said = [
+    f'{" ".join(map(name, ids))} {where}'
+    for ids, where in (
+      (frame.before, 'before'),
+      (frame.after, 'after'),
+      (frame.start, 'read first by the decoder'),
+    )
+    if ids
+  ]
+  return f'; framed: {", ".join(said) or "nothing"}'
+
+
+def ours(architecture: str, specials: Specials) -> Frame:
   """The frame in which our own models are trained.
 
   A text begins with bos, as a document does, and ends where another would
@@ -50,7 +94,7 @@ def ours(architecture: Architecture, specials: Specials) -> Frame:
   """
   bos = specials.bos
   match architecture:
-    case 'decoder':
+    case 'decoder' | 'lstm':
       return Frame(specials.n_text, before=(bos,), ends=(bos,))
     case 'encoder':
       return Frame(specials.n_text, before=(bos,), mask=specials.mask)
@@ -60,9 +104,10 @@ def ours(architecture: Architecture, specials: Specials) -> Frame:
       return Frame(
         specials.n_text, before=(bos,), after=(s0,), start=(s0,), ends=ends
       )
+  raise ValueError(architecture)
 
 
-def published(architecture: Architecture, tokenizer: Tokenizer) -> Frame:
+def published(architecture: str, tokenizer: Tokenizer) -> Frame:
   """The frame of a published model, whose tokenizer names its own specials.
 
   Around a prompt stands what its `tokenizer.json` puts around a text.

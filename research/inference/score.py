@@ -20,6 +20,9 @@ from research.models.config import Learned
 Pair = tuple[Ids, Ids]
 """Ids of a context and of a target that follows it; neither is framed."""
 
+_LEAST = 32
+"""Places of a row at least: many lengths share one program."""
+
 
 class Nll(NamedTuple):
   """Negative log-likelihoods in nats, float64 [n, t], weights not applied.
@@ -27,7 +30,7 @@ class Nll(NamedTuple):
   Attributes:
     full: Under the softmax over the whole vocabulary.
     text: Under the softmax over text ids alone; nan where a target is special.
-    best: Whether no id of the whole vocabulary is more probable.
+    best: Whether the target is text and no text is more probable.
   """
 
   full: np.ndarray
@@ -50,7 +53,11 @@ def target_nll(
   parts = []
   for start in range(0, n, batch_size):
     rows = np.minimum(np.arange(start, start + batch_size), n - 1)
-    part = {name: np.asarray(x)[rows] for name, x in batch.items()}
+    part = {
+      name: np.asarray(x)[rows]
+      for name, x in batch.items()
+      if name != 'weights'
+    }
     parts.append(_nll(model, part, n_text=n_text))
   full, text, best = (
     np.concatenate([np.asarray(part[i]) for part in parts])[:n]
@@ -62,16 +69,12 @@ def target_nll(
 @functools.partial(jax.jit, static_argnames='n_text')
 def _nll(model, batch, *, n_text: int):
   logits, targets = model(batch), jnp.asarray(batch['targets'])
-  full, chosen = _one_nll(logits, targets)
-  text, _ = _one_nll(logits[..., :n_text], jnp.minimum(targets, n_text - 1))
-  best = chosen >= jnp.max(logits, axis=-1)
-  return full, jnp.where(targets < n_text, text, jnp.nan), best
-
-
-def _one_nll(logits, targets):
-  """The nll of each target, and its logit."""
+  said, is_text = logits[..., :n_text], targets < n_text
   chosen = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
-  return jax.nn.logsumexp(logits, axis=-1) - chosen, chosen
+  full = jax.nn.logsumexp(logits, axis=-1) - chosen
+  text = jax.nn.logsumexp(said, axis=-1) - chosen
+  best = chosen >= jnp.max(said, axis=-1)
+  return full, jnp.where(is_text, text, jnp.nan), is_text & best
 
 
 class Score(NamedTuple):
@@ -81,7 +84,7 @@ class Score(NamedTuple):
     full: Log-probabilities in nats, of the whole vocabulary.
     text: The same of text ids alone, which makes architectures compare; nan
       where a token is special.
-    best: Whether no id is more probable.
+    best: Whether the token is text and no text is more probable.
   """
 
   full: np.ndarray
@@ -112,6 +115,9 @@ def score(
   pairs: Sequence[Pair],
   frame: Frame,
   *,
+  slot: int = 0,
+  seen: bool = False,
+  batch_size: int | None = None,
   batch_tokens: int = 4096,
 ) -> list[Score]:
   """log p(token | context, target before it) of every target's tokens.
@@ -124,19 +130,25 @@ def score(
     model: A transformer, or any model that maps a batch to logits.
     pairs: Contexts and targets.
     frame: The ids around them.
+    slot: Masks that an encoder sees where the target is shorter, so that their
+      number does not tell its length.
+    seen: Whether an encoder sees all of the target but the token asked for,
+      which makes no likelihood of it (Salazar et al. 2020, eq. 1).
+    batch_size: Rows of a forward pass; None: by `batch_tokens`.
     batch_tokens: Ids read in a forward pass, padding included, if a row is no
-      longer than that; no part of the result but for rounding.
+      longer than that; neither is part of the result but for rounding.
 
   Raises:
     BadInput: A pair does not fit the model's positions.
   """
   groups: dict[tuple[int, int], list[_Pass]] = {}
   for i, pair in enumerate(pairs):
-    for one in _passes(model.cfg.architecture, i, pair, frame):
+    for one in _passes(model.cfg.architecture, i, pair, frame, slot, seen):
       groups.setdefault(_widths(model.cfg, one), []).append(one)
   found: list[list[Score]] = [[] for _ in pairs]
   for widths, passes in groups.items():
-    n_rows = max(min(batch_tokens // sum(widths), bucket(len(passes), 1)), 1)
+    fitting = min(batch_tokens // sum(widths), bucket(len(passes), 1))
+    n_rows = batch_size or max(fitting, 1)
     nll = target_nll(model, _batch(passes, *widths), frame.n_text, n_rows)
     for row, one in enumerate(passes):
       at = slice(one.offset, one.offset + len(one.targets))
@@ -149,7 +161,7 @@ def score(
 
 
 def _passes(
-  architecture: str, i: int, pair: Pair, frame: Frame
+  architecture: str, i: int, pair: Pair, frame: Frame, slot: int, seen: bool
 ) -> Iterator[_Pass]:
   """The rows that together predict each token of a target once."""
   context, target = (list(map(int, ids)) for ids in pair)
@@ -162,8 +174,9 @@ def _passes(
       )
     before = [*frame.before, *context]
     for shown in range(len(target)):
-      masks = [frame.mask] * (len(target) - shown)
-      read = [*before, *target[:shown], *masks, *frame.after]
+      masks = [frame.mask] * (max(slot, len(target)) - shown)
+      rest = [frame.mask, *target[shown + 1 :]] if seen else masks
+      read = [*before, *target[:shown], *rest, *frame.after]
       yield _Pass(i, read, [], len(before) + shown, [target[shown]])
   elif architecture == 'encoder_decoder':
     read = [*frame.start, *target[:-1]]
@@ -175,17 +188,20 @@ def _passes(
 
 
 def _widths(cfg: Any, one: _Pass) -> tuple[int, int]:
-  """Places for what is read on either side; 0 where there is no such side."""
+  """Places for what is read on either side; 0 where there is no such side.
+
+  Few widths, of which the model's own is one, as validation reads it.
+  """
   widths = []
   paired = cfg.architecture == 'encoder_decoder'
   for ids, limit in (
     (one.read, cfg.target_len or cfg.seq_len if paired else cfg.seq_len),
     (one.source, cfg.seq_len),
   ):
-    width = bucket(len(ids)) if ids else 0
-    if isinstance(getattr(cfg, 'position', None), Learned):
+    width = bucket(len(ids), _LEAST) if ids else 0
+    if len(ids) <= limit:
       width = min(width, limit)
-    if width < len(ids):
+    elif isinstance(getattr(cfg, 'position', None), Learned):
       raise BadInput(
         f'score: {len(ids)} ids do not fit the {limit} positions that the model'
         ' has learned; shorten context or target'

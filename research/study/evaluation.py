@@ -13,6 +13,7 @@ from research.data.pipeline import Dataset
 from research.evals import abilities, perplexity, yardstick
 from research.evals.perplexity import Row
 from research.evals.prompts import Prompting, Task
+from research.inference import frame as frames
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,9 +98,10 @@ def check(model: Any, dataset: Dataset, how: Evaluation) -> None:
   Raises:
     BadInput: As `evaluate`.
   """
-  specials = _spans(dataset, how).specials
+  _spans(dataset, how)
   if model is not None:
-    yardstick.layout_of(model, how.context, how.span_length, specials)
+    lengths = how.context, how.span_length
+    yardstick.check(model, dataset.tokenizer, *lengths)
     abilities.check(model, dataset.tokenizer, how.tasks, **how.asking)
 
 
@@ -125,11 +127,11 @@ def evaluate(
     seed=how.seed,
   )
   bits = yardstick.bits(model, spans, batch_size=how.batch_size)
-  rows += yardstick.rows(model, spans, bits)
+  asked = yardstick.rows(model, spans, bits)
   if getattr(config, 'architecture', None) == 'encoder':
-    rows += yardstick.evaluate_pseudo(model, spans, batch_size=how.batch_size)
+    asked += yardstick.evaluate_pseudo(model, spans, batch_size=how.batch_size)
   if config is not None:
-    rows += abilities.evaluate(
+    asked += abilities.evaluate(
       model,
       dataset.tokenizer,
       how.tasks,
@@ -138,6 +140,10 @@ def evaluate(
       batch_size=how.batch_size,
       folder=folder,
     )
+    frame = frames.asking(config.architecture, dataset.tokenizer)
+    told = frames.told(frame, dataset.tokenizer)
+    asked = [{**row, 'rule': row['rule'] + told} for row in asked]
+  rows += asked
   rows = [{**row, 'rule': row['rule'] + _caveat(dataset)} for row in rows]
   columns = spans.domains, bits.tolist(), spans.n_bytes.tolist()
   return Measured(

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 from research.config import BadInput
 from research.data import pipeline
 from research.data.tokenizers import Tokenizer
-from research.inference.frame import Frame, ours, published
+from research.inference import frame as frames
+from research.inference.frame import Frame
 from research.train import trained
 
 
@@ -49,8 +50,5 @@ def load(workdir: str | os.PathLike[str], step: int | None = None) -> Loaded:
     'params': cfg.n_params,
     'tokenizer_hash': tokenizer.hash,
   }
-  if tokenizer.specials.own is None:
-    frame = ours(cfg.architecture, tokenizer.specials)
-  else:
-    frame = published(cfg.architecture, tokenizer)
+  frame = frames.of(cfg.architecture, tokenizer)
   return Loaded(found.model, tokenizer, frame, about, found.template)
