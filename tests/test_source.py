@@ -99,8 +99,13 @@ NAMES = {
 }
 
 
-def packed(folder, path, kind: str, architecture='llama', leave=()) -> None:
-  """The LLaMA checkpoint in `folder` as a GGUF file."""
+def packed(
+  folder, path, kind: str, architecture='llama', leave=(), tell=lambda w: None
+) -> None:
+  """The LLaMA checkpoint in `folder` as a GGUF file.
+
+  Without the tensors to `leave`; with what `tell` adds to its writer.
+  """
   held = source.read(str(folder)).tensors.tensors
   writer = gguf.GGUFWriter(path, architecture)
   writer.add_context_length(8)
@@ -110,6 +115,7 @@ def packed(folder, path, kind: str, architecture='llama', leave=()) -> None:
   writer.add_head_count(2)
   writer.add_head_count_kv(1)
   writer.add_layer_norm_rms_eps(1e-6)
+  tell(writer)
   for name in held:
     x, new = held[name], name
     for theirs, short in NAMES.items():

@@ -1,14 +1,13 @@
 """GGUF files of LLaMA and Qwen2 models, dequantised a tensor at a time."""
 
 from collections.abc import Iterator, Mapping
-import json
 import pathlib
 from typing import Any
 
 import numpy as np
 
 from research.config import BadInput
-from research.interop import checkpoint, table
+from research.interop import checkpoint, gguf_tokenizer, table
 from research.interop.checkpoint import Checkpoint
 from research.interop.families.llama import LLAMA
 from research.interop.family import Family
@@ -160,7 +159,8 @@ def read(path: pathlib.Path) -> Checkpoint:
     path, settings, _FAMILIES[kind], _Dequantised(path, held)
   )
   return found._replace(
-    tokenizer=_tokenizer(fields), template=fields.get('tokenizer.chat_template')
+    tokenizer=gguf_tokenizer.read(fields),
+    template=fields.get('tokenizer.chat_template'),
   )
 
 
@@ -185,51 +185,3 @@ def _settings(
     'vocab_size': int(held['token_embd.weight'].shape[1]),
     'tie_word_embeddings': 'output.weight' not in held,
   }
-
-
-# How byte-level vocabularies cut text before merging, by the name in the file.
-_DIGITS = {'type': 'Digits', 'individual_digits': True}
-_BYTES = {
-  'type': 'ByteLevel',
-  'add_prefix_space': False,
-  'trim_offsets': True,
-  'use_regex': True,
-}
-_CUTS = {'smollm': [_DIGITS, _BYTES], 'gpt-2': [_BYTES]}
-_CONTROL, _USER = 3, 4  # llama.cpp's types of tokens that are not merged
-
-
-def _tokenizer(fields: Mapping[str, Any]) -> bytes | None:
-  """A `tokenizer.json` of the file's byte-level vocabulary; None of others."""
-  cuts = _CUTS.get(fields.get('tokenizer.ggml.pre', ''))
-  if fields.get('tokenizer.ggml.model') != 'gpt2' or cuts is None:
-    return None
-  tokens, kinds = (
-    fields['tokenizer.ggml.tokens'],
-    fields['tokenizer.ggml.token_type'],
-  )
-  added = [
-    {
-      'id': i,
-      'content': token,
-      'special': kind == _CONTROL,
-      'single_word': False,
-      'lstrip': False,
-      'rstrip': False,
-      'normalized': False,
-    }
-    for i, (token, kind) in enumerate(zip(tokens, kinds, strict=True))
-    if kind in (_CONTROL, _USER)
-  ]
-  told = {
-    'version': '1.0',
-    'added_tokens': added,
-    'pre_tokenizer': {'type': 'Sequence', 'pretokenizers': cuts},
-    'decoder': _BYTES,
-    'model': {
-      'type': 'BPE',
-      'vocab': {token: i for i, token in enumerate(tokens)},
-      'merges': [m.split(' ') for m in fields['tokenizer.ggml.merges']],
-    },
-  }
-  return json.dumps(told, ensure_ascii=False).encode('utf-8')

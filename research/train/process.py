@@ -12,7 +12,6 @@ import jax
 from research import provenance
 from research.data import cache
 
-
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 
