@@ -161,12 +161,11 @@ def _softmax(q, k, mask, bias):
 
 def _blocks(t: int, s: int, causal: bool) -> list[tuple[slice, slice]]:
   """Queries, and the keys that these may look at, in blocks."""
-  if not causal:
-    return [(slice(0, t), slice(0, s))]
-  size = max(-(-t // _MOST_BLOCKS), _SMALLEST_BLOCK)
+  most = 4 if causal else 1
+  size = max(-(-t // most), _SMALLEST_BLOCK)
   ends = [min(start + size, t) for start in range(0, t, size)]
   return [
-    (slice(start, end), slice(0, end))
+    (slice(start, end), slice(0, end if causal else s))
     for start, end in zip([0, *ends[:-1]], ends, strict=True)
   ]
 
@@ -193,7 +192,7 @@ def _unbroadcast(bias, blocks):
   whole = whole.reshape(len(whole), -1, *whole.shape[-2:])
   if bias.ndim == whole.ndim and len(bias) == len(whole):
     return whole
-  return jnp.sum(whole, axis=0).reshape(bias.shape)
+  return jnp.tensordot(jnp.ones(len(whole)), whole, 1).reshape(bias.shape)
 
 
 def _joined(blocks: list, axis: int):
