@@ -1,8 +1,12 @@
 """Tiny tokenizers of the three kinds that change text, as published ones do."""
 
+import functools
+import io
 import json
 from typing import Any
 
+import sentencepiece
+from sentencepiece import sentencepiece_model_pb2
 import small_corpus
 import tokenizers as hf
 
@@ -52,10 +56,29 @@ def llama() -> str:
   return json.dumps(told | {'added_tokens': added})
 
 
+@functools.cache
+def charsmap() -> bytes:
+  """How sentencepiece folds characters by default (nmt_nfkc), T5's among them.
+
+  A trie of some 240 kB that its trainer puts into every model.
+  """
+  model = io.BytesIO()
+  sentencepiece.SentencePieceTrainer.Train(
+    sentence_iterator=iter(texts()),
+    model_writer=model,
+    vocab_size=60,
+    hard_vocab_limit=False,
+    minloglevel=2,
+  )
+  told: Any = sentencepiece_model_pb2.ModelProto()
+  told.ParseFromString(model.getvalue())
+  return told.normalizer_spec.precompiled_charsmap
+
+
 def t5() -> str:
   """Unigrams after folding characters and spaces: T5's, with 10 sentinels."""
   made: Any = hf.Tokenizer(hf.models.Unigram())
-  made.normalizer = hf.normalizers.NFKC()
+  made.normalizer = hf.normalizers.Precompiled(charsmap())
   made.pre_tokenizer = hf.pre_tokenizers.Sequence(
     [hf.pre_tokenizers.WhitespaceSplit(), hf.pre_tokenizers.Metaspace()]
   )
