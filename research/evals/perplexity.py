@@ -97,6 +97,8 @@ def evaluate(
       objective = Masked() if encoder else SpanCorruption()
     sums = _corrupted_sums(model, dataset, domains, batch_size, objective, seed)
     task = _corrupted_rule(objective, seed)
+    if dataset.tokenizer.specials.own is not None:
+      task += '; rows as they are cut, not framed'
   rule = (
     f'{task}; rows of {window} tokens, stride {window}, at most'
     f' {n_tokens} tokens a domain, evenly spread'

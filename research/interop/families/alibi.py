@@ -48,22 +48,6 @@ def _write_bloom(cfg: ModelConfig) -> dict:
   }
 
 
-def _bloom(cfg: ModelConfig):
-  rows, layer = table.grouped(cfg.attention), 'transformer.h.{}.'
-  yield same('transformer.word_embeddings.weight', 'embedding.table')
-  yield from norm(
-    'transformer.word_embeddings_layernorm', 'stack.embedding_norm'
-  )
-  yield from norm(f'{layer}input_layernorm', f'{_BLOCK}attention_norm')
-  yield from linear(f'{layer}self_attention.query_key_value', *_QKV, rows=rows)
-  yield from linear(f'{layer}self_attention.dense', f'{_BLOCK}attention.out')
-  yield from norm(f'{layer}post_attention_layernorm', f'{_BLOCK}mlp_norm')
-  yield from linear(f'{layer}mlp.dense_h_to_4h', f'{_BLOCK}mlp.up')
-  yield from linear(f'{layer}mlp.dense_4h_to_h', f'{_BLOCK}mlp.down')
-  yield from norm('transformer.ln_f', 'stack.norm')
-  yield from linear('lm_head', 'head.weight')
-
-
 def _read_falcon(config: Settings, names) -> ModelConfig:
   n_heads = config('num_attention_heads', 'n_head', default=71)
   d_model = config('hidden_size', default=4544)
@@ -131,13 +115,17 @@ def _write_falcon(cfg: ModelConfig) -> dict:
   return told
 
 
-def _falcon(cfg: ModelConfig):
+def _fused(cfg: ModelConfig):
+  """BLOOM's names, which are Falcon's, too."""
   rows, layer = table.grouped(cfg.attention), 'transformer.h.{}.'
   names = {
     'parallel': ('ln_attn', 'ln_mlp'),
     'parallel_shared': ('input_layernorm', ''),
   }.get(cfg.residual, ('input_layernorm', 'post_attention_layernorm'))
   yield same('transformer.word_embeddings.weight', 'embedding.table')
+  yield from norm(
+    'transformer.word_embeddings_layernorm', 'stack.embedding_norm'
+  )
   yield from norm(layer + names[0], f'{_BLOCK}attention_norm')
   yield from norm(layer + names[1], f'{_BLOCK}mlp_norm')
   yield from linear(f'{layer}self_attention.query_key_value', *_QKV, rows=rows)
@@ -219,14 +207,14 @@ BLOOM = Family(
   model_types=('bloom',),
   read=_read_bloom,
   write=_write_bloom,
-  tensors=_bloom,
+  tensors=_fused,
   prefix='transformer.',
 )
 FALCON = Family(
   model_types=('falcon', 'RefinedWeb', 'RefinedWebModel'),
   read=_read_falcon,
   write=_write_falcon,
-  tensors=_falcon,
+  tensors=_fused,
   prefix='transformer.',
 )
 MPT = Family(
