@@ -18,7 +18,7 @@ def normal(*size: int, seed: int = 0) -> np.ndarray:
 
 def inputs(kv_heads: int):
   q = normal(2, 5, 4, 3, seed=1)
-  k, v = normal(2, 2, 7, kv_heads, 3, seed=2)
+  k, v = normal(2, 2, kv_heads, 7, 3, seed=2)
   mask = np.random.default_rng(3).random((2, 5, 7)) < 0.5
   mask[0, 2], mask[1, 3] = False, True
   return q, k, v, mask, normal(4, 5, 7, seed=4)
@@ -26,18 +26,20 @@ def inputs(kv_heads: int):
 
 def plain(q, k, v, mask, scale, bias):
   """Attention for JAX to differentiate; a query that sees nothing reads 0."""
-  k, v = (jnp.repeat(x, q.shape[2] // k.shape[2], axis=2) for x in (k, v))
-  scores = jnp.einsum('btnh,bsnh->bnts', q, k) * scale + bias
+  k, v = (jnp.repeat(x, q.shape[2] // k.shape[1], axis=1) for x in (k, v))
+  scores = jnp.einsum('btnh,bnsh->bnts', q, k) * scale + bias
   weights = jax.nn.softmax(scores, where=mask[:, None])
   weights = jnp.where(mask.any(-1)[:, None, :, None], weights, 0)
-  return jnp.einsum('bnts,bsnh->btnh', weights, v)
+  return jnp.einsum('bnts,bnsh->btnh', weights, v)
 
 
 @pytest.mark.parametrize('kv_heads', [4, 2, 1])
 def test_attention_is_the_plain_softmax(kv_heads):
   q, k, v, mask, bias = map(jnp.asarray, inputs(kv_heads))
   how = {'scale': 0.7, 'bias': bias}
-  expected, weights = by_hand.averages(q, k, v, mask, 0.7, bias)
+  expected, weights = by_hand.averages(
+    q, k.swapaxes(1, 2), v.swapaxes(1, 2), mask, 0.7, bias
+  )
   y = attend(q, k, v, mask, **how)
   np.testing.assert_allclose(y, expected, atol=2e-6)
   np.testing.assert_allclose(weigh(q, k, mask, **how), weights, atol=1e-6)
@@ -48,7 +50,7 @@ def test_attention_is_the_plain_softmax(kv_heads):
 def test_grouped_heads_are_repeated_heads(kv_heads):
   q, k, v, mask, _ = map(jnp.asarray, inputs(kv_heads))
   grouped = attend(q, k, v, mask, scale=1.0)
-  k, v = (jnp.repeat(x, 4 // kv_heads, axis=2) for x in (k, v))
+  k, v = (jnp.repeat(x, 4 // kv_heads, axis=1) for x in (k, v))
   repeated = attend(q, k, v, mask, scale=1.0)
   np.testing.assert_allclose(grouped, repeated, atol=1e-6)
 
@@ -66,8 +68,8 @@ def test_the_gradient_by_hand_is_that_of_a_plain_softmax(
   b, n_kv, group, t = sizes
   s, n = (t if causal else t + 2), n_kv * group
   q, k, v, probe = (
-    jnp.asarray(normal(b, length, heads, 3, seed=seed + i))
-    for i, (length, heads) in enumerate([(t, n), (s, n_kv), (s, n_kv), (t, n)])
+    jnp.asarray(normal(b, *size, 3, seed=seed + i))
+    for i, size in enumerate([(t, n), (n_kv, s), (n_kv, s), (t, n)])
   )
   rows = {'heads': (), 'rows': (b,), 'one row': (1,)}[bias_shape]
   bias = jnp.asarray(normal(*rows, n, t, s, seed=seed + 4))
@@ -95,7 +97,10 @@ def test_the_gradient_by_hand_is_that_of_a_plain_softmax(
 @pytest.mark.parametrize('length', [65, 300])
 def test_blocks_leave_out_nothing_that_is_seen(length):
   q, k, v, probe = (
-    jnp.asarray(normal(2, length, 2, 4, seed=i)) for i in range(4)
+    jnp.asarray(normal(2, *size, 4, seed=i))
+    for i, size in enumerate(
+      [(length, 2), (2, length), (2, length), (length, 2)]
+    )
   )
   bias = jnp.asarray(normal(2, length, length, seed=5))
   segments = jnp.ones((2, length), int).at[1, length // 3 :].set(2)
@@ -121,13 +126,13 @@ def test_a_query_that_sees_nothing_has_no_gradient():
 
 
 def test_scores_too_large_for_exp_are_averaged_all_the_same():
-  q, k = jnp.full((1, 1, 1, 1), 1e4), jnp.array([1.0, 1, -1])[None, :, None]
+  q, k = jnp.full((1, 1, 1, 1), 1e4), jnp.array([1.0, 1, -1])[None, None]
   weights = weigh(q, k[..., None], jnp.ones((1, 1, 3), bool), scale=1.0)
   np.testing.assert_array_equal(weights[0, 0, 0], [0.5, 0.5, 0])
 
 
 def test_dropped_weights_keep_their_mean():
-  q, k = jnp.zeros((1, 1, 1, 2)), jnp.zeros((1, 4000, 1, 2))
+  q, k = jnp.zeros((1, 1, 1, 2)), jnp.zeros((1, 1, 4000, 2))
   mask = jnp.ones((1, 1, 4000), bool)
   y = attend(
     q, k, jnp.ones_like(k), mask, scale=1.0, rate=0.25, key=jax.random.key(0)

@@ -162,7 +162,8 @@ def search(
 
 @functools.partial(jax.jit, static_argnames=('start', 'n_beams', 'room'))
 def _search(model, guide: Guide, rows, start, *, n_beams: int, room: int):
-  logits, cache = prefill(model, rows, start, room)
+  layers = model.layers()
+  logits, cache = prefill(model, rows, start, room, layers)
   n, k = len(logits), n_beams
   nothing = Beams(
     jnp.full((n, k), -jnp.inf),
@@ -183,7 +184,7 @@ def _search(model, guide: Guide, rows, start, *, n_beams: int, room: int):
     last = jax.lax.dynamic_slice_in_dim(
       state.alive.tokens.reshape(n * k, room), state.step - 1, 1, axis=1
     )
-    logits, cache = model.extend(state.cache, last, jnp.ones_like(last))
+    logits, cache = model.extend(state.cache, last, jnp.ones_like(last), layers)
     return _step(guide, state._replace(cache=cache), logits)
 
   state = jax.lax.while_loop(going, turn, state)
@@ -205,7 +206,7 @@ def _step(guide: Guide, state: State, logits) -> State:
   finished = _joined(state.finished, _by_length(guide, ended)).best(k)
   rows = (parents + k * jnp.arange(n)[:, None]).reshape(-1)
   # The beams of a prompt have one memory and one pattern of padding.
-  read = jax.tree.map(lambda x: x[:, rows], state.cache.read)
+  read = jax.tree.map(lambda x: x[rows], state.cache.read)
   cache = state.cache._replace(read=read)
   return State(state.step + 1, alive, finished, cache)
 

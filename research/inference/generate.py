@@ -147,19 +147,33 @@ def generate(
   check(model, framed, how.max_tokens)
   texts: list[list[Text]] = [[] for _ in prompts]
   at_once = max(batch_size // how.num_return, 1)
+  layers = _layers(model)
   order = sorted(range(len(prompts)), key=lambda i: len(framed[i]))
   for first in range(0, len(order), at_once):
     batch = order[first : first + at_once]
     written = _batch(
-      model, [framed[i] for i in batch], batch, how, frame, tokenizer, listen
+      model,
+      layers,
+      [framed[i] for i in batch],
+      batch,
+      how,
+      frame,
+      tokenizer,
+      listen,
     )
     for i, text in zip(np.repeat(batch, how.num_return), written, strict=False):
       texts[i].append(text)
   return texts
 
 
+@jax.jit
+def _layers(model):
+  return model.layers()
+
+
 def _batch(
   model,
+  layers,
   framed: Sequence[Ids],
   places: Sequence[int],
   how: Generation,
@@ -180,6 +194,7 @@ def _batch(
   )
   state = _first(
     model,
+    layers,
     guide,
     inputs(model, rows),
     frame.start,
@@ -189,7 +204,7 @@ def _batch(
   pause = _PAUSE if listen else how.max_tokens
   while True:
     until = min(int(state.step) + pause, how.max_tokens)
-    state = _write(model, guide, state, jnp.int32(until))
+    state = _write(model, layers, guide, state, jnp.int32(until))
     over = until == how.max_tokens or bool(np.all(state.done))
     if listen:
       listen(texts(state))
@@ -239,9 +254,11 @@ def _automaton(
 
 
 @functools.partial(jax.jit, static_argnames=('start', 'n_returns', 'room'))
-def _first(model, guide: Guide, rows, start, *, n_returns, room) -> State:
+def _first(
+  model, layers, guide: Guide, rows, start, *, n_returns, room
+) -> State:
   """Reads the prompts and writes the first token of each text."""
-  logits, cache = prefill(model, rows, start, room)
+  logits, cache = prefill(model, rows, start, room, layers)
   index = jnp.repeat(jnp.arange(len(logits)), n_returns)
   n = len(index)
   state = State(
@@ -260,7 +277,7 @@ def _first(model, guide: Guide, rows, start, *, n_returns, room) -> State:
 
 
 @functools.partial(jax.jit, donate_argnames='state')
-def _write(model, guide: Guide, state: State, until) -> State:
+def _write(model, layers, guide: Guide, state: State, until) -> State:
   """Writes until `until` tokens stand or all texts have ended."""
 
   def going(state):
@@ -268,7 +285,7 @@ def _write(model, guide: Guide, state: State, until) -> State:
 
   def turn(state):
     last = jax.lax.dynamic_slice_in_dim(state.tokens, state.step - 1, 1, axis=1)
-    logits, cache = model.extend(state.cache, last, jnp.ones_like(last))
+    logits, cache = model.extend(state.cache, last, jnp.ones_like(last), layers)
     return _append(guide, state._replace(cache=cache), logits)
 
   return jax.lax.while_loop(going, turn, state)

@@ -50,7 +50,11 @@ def inputs(model: Any, framed: Sequence[Ids]) -> Rows:
 
 
 def prefill(
-  model: Any, rows: Rows, start: tuple[int, ...], room: int
+  model: Any,
+  rows: Rows,
+  start: tuple[int, ...],
+  room: int,
+  layers: Any = None,
 ) -> tuple[Float[Array, 'b v'], Cache]:
   """Reads all prompts at once.
 
@@ -59,6 +63,7 @@ def prefill(
     rows: The prompts, padded on the left.
     start: What an encoder-decoder's decoder reads first.
     room: Tokens that will be written at most.
+    layers: `model.layers()`, if they were taken apart before.
 
   Returns:
     Logits of the first token written, and the cache to go on from.
@@ -67,8 +72,8 @@ def prefill(
   n = len(tokens)
   if model.cfg.architecture == 'decoder':
     cache = model.start(n, tokens.shape[1] + room)
-    return model.extend(cache, tokens, segments)
+    return model.extend(cache, tokens, segments, layers)
   source = {'tokens': tokens, 'segments': segments, 'positions': positions}
   cache = model.start(source, len(start) + room)
   first = jnp.tile(jnp.asarray(start, jnp.int32), (n, 1))
-  return model.extend(cache, first, jnp.ones_like(first))
+  return model.extend(cache, first, jnp.ones_like(first), layers)

@@ -84,18 +84,19 @@ class Attention(nnx.Module):
     self,
     memory: Float[Array, 'b s d'],
     angles: Float[Array, 'b s r'] | None = None,
-  ) -> tuple[Float[Array, 'b s k h'], Float[Array, 'b s k h']]:
+  ) -> tuple[Float[Array, 'b k s h'], Float[Array, 'b k s h']]:
     """The keys, rotated, and values of `memory`: all that is read of it."""
     k = affine(memory, self.key, self.key_bias)
     v = affine(memory, self.value, self.value_bias)
     k, v = self._clipped(k), self._clipped(v)
-    return (k if angles is None else positions.rotate(k, angles)), v
+    k = k if angles is None else positions.rotate(k, angles)
+    return k.swapaxes(1, 2), v.swapaxes(1, 2)
 
   def read(
     self,
     x: Float[Array, 'b t d'],
-    k: Float[Array, 'b s k h'],
-    v: Float[Array, 'b s k h'],
+    k: Float[Array, 'b k s h'],
+    v: Float[Array, 'b k s h'],
     mask: Bool[Array, '#b t s'],
     *,
     bias: Float[Array, '*#b n t s'] | None = None,

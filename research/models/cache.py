@@ -4,8 +4,8 @@ All rows of a batch are written at one place, so a shorter prompt is padded on
 its left with segment 0. Distances in the array are then those in the text, and
 every kind of position works alike.
 
-Dimensions: `l` layers, `b` batch, `t` new tokens, `s` room, `m` memory, `k`
-key and value heads, `h` d_head.
+Dimensions: `b` batch, `t` new tokens, `s` room, `m` memory, `k` key and value
+heads, `h` d_head.
 """
 
 from typing import NamedTuple
@@ -18,10 +18,10 @@ from research.models.config import StackShape
 
 
 class KeysValues(NamedTuple):
-  """Keys, already rotated, and values; of one layer, or of all stacked."""
+  """Keys, already rotated, and values of one layer."""
 
-  keys: Float[Array, '*l b s k h']
-  values: Float[Array, '*l b s k h']
+  keys: Float[Array, 'b k s h']
+  values: Float[Array, 'b k s h']
 
   def write(
     self, new: 'KeysValues', start: Int[Array, ''] | int
@@ -29,7 +29,7 @@ class KeysValues(NamedTuple):
     """These with `new` in the places from `start` on."""
 
     def put(old, new):
-      return jax.lax.dynamic_update_slice_in_dim(old, new, start, old.ndim - 3)
+      return jax.lax.dynamic_update_slice_in_dim(old, new, start, 2)
 
     return KeysValues(*map(put, self, new))
 
@@ -38,11 +38,11 @@ class Memory(NamedTuple):
   """What cross attention reads: another stack's output, projected once.
 
   Attributes:
-    read: Keys and values, [l, b, m, k, h].
+    read: Keys and values of each layer, [b, k, m, h].
     segments: 1 for tokens, 0 for padding.
   """
 
-  read: KeysValues
+  read: tuple[KeysValues, ...]
   segments: Int[Array, 'b m']
 
 
@@ -50,14 +50,14 @@ class Cache(NamedTuple):
   """What a causal stack has read, with room for more.
 
   Attributes:
-    read: Keys and values of self attention, [l, b, s, k, h].
+    read: Keys and values of self attention of each layer, [b, k, s, h].
     segments: 1 where a token stands, 0 for padding and where nothing is yet.
     length: Places written, padding included. Nothing checks that it stays
       within the room: whoever makes a cache knows how much will be read.
     memory: Of cross attention, if the stack has it.
   """
 
-  read: KeysValues
+  read: tuple[KeysValues, ...]
   segments: Int[Array, 'b s']
   length: Int[Array, '']
   memory: Memory | None = None
@@ -72,8 +72,11 @@ class Cache(NamedTuple):
   ) -> 'Cache':
     """A cache of `n_rows` rows with room for `length` tokens."""
     spec, dtype = shape.config.attention, shape.config.dtype
-    size = shape.n_layers, n_rows, length, spec.n_kv_heads, spec.d_head
-    read = KeysValues(jnp.zeros(size, dtype), jnp.zeros(size, dtype))
+    size = n_rows, spec.n_kv_heads, length, spec.d_head
+    read = tuple(
+      KeysValues(jnp.zeros(size, dtype), jnp.zeros(size, dtype))
+      for _ in range(shape.n_layers)
+    )
     segments = jnp.zeros((n_rows, length), jnp.int32)
     return cls(read, segments, jnp.int32(0), memory)
 
@@ -98,7 +101,7 @@ class Cache(NamedTuple):
     """The rows at `index`, in that order, each as often as it is named."""
 
     def take(x):
-      return x[:, index]
+      return x[index]
 
     memory = self.memory and Memory(
       jax.tree.map(take, self.memory.read), self.memory.segments[index]

@@ -12,7 +12,7 @@ from research.models.attention import visible
 from research.models.cache import Cache
 from research.models.config import ModelConfig
 from research.models.heads import Embedding, VocabularyHead
-from research.models.stack import Stack
+from research.models.stack import Block, Stack
 
 
 class Decoder(nnx.Module):
@@ -68,8 +68,16 @@ class Decoder(nnx.Module):
     """An empty cache of `n_rows` rows with room for `length` tokens."""
     return Cache.empty(self.cfg.stacks[0], n_rows, length)
 
+  def layers(self) -> tuple[Block, ...]:
+    """The blocks, one by one, for `extend`."""
+    return self.stack.layers()
+
   def extend(
-    self, cache: Cache, tokens: Int[Array, 'b t'], segments: Int[Array, 'b t']
+    self,
+    cache: Cache,
+    tokens: Int[Array, 'b t'],
+    segments: Int[Array, 'b t'],
+    layers: tuple[Block, ...] | None = None,
   ) -> tuple[Float[Array, 'b v'], Cache]:
     """Reads `tokens` after those in the cache.
 
@@ -77,9 +85,12 @@ class Decoder(nnx.Module):
       cache: What was read before; there must be room for `tokens`.
       tokens: A prompt, or one more token.
       segments: 1 for tokens, 0 for the padding before a shorter prompt.
+      layers: What `layers` gives, to be taken apart once for many tokens.
 
     Returns:
       Logits of what comes after the last token, float32, and the cache.
     """
-    x, cache = self.stack.extend(self.embedding(tokens), segments, cache)
+    layers = self.layers() if layers is None else layers
+    x = self.embedding(tokens)
+    x, cache = self.stack.extend(x, segments, cache, layers)
     return self.head(x[:, -1:], self.embedding.table[...])[:, 0], cache

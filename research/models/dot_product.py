@@ -22,7 +22,7 @@ _MOST_BLOCKS, _SMALLEST_BLOCK = 4, 64
 
 def weigh(
   q: Float[Array, 'b t n h'],
-  k: Float[Array, 'b s k h'],
+  k: Float[Array, 'b k s h'],
   mask: Bool[Array, '#b t s'],
   *,
   scale: float,
@@ -32,15 +32,15 @@ def weigh(
 
   The weights of a query that may look at nothing are zero.
   """
-  rows = _by_head(q * scale, k.shape[2])
-  weights = _softmax(rows, k.swapaxes(1, 2), mask, _grouped(bias, k.shape[2]))
+  n_kv = k.shape[1]
+  weights = _softmax(_by_head(q * scale, n_kv), k, mask, _grouped(bias, n_kv))
   return weights.reshape(len(q), -1, *weights.shape[-2:])
 
 
 def attend(
   q: Float[Array, 'b t n h'],
-  k: Float[Array, 'b s k h'],
-  v: Float[Array, 'b s k h'],
+  k: Float[Array, 'b k s h'],
+  v: Float[Array, 'b k s h'],
   mask: Bool[Array, '#b t s'],
   *,
   scale: float,
@@ -86,37 +86,35 @@ def _attend(how, q, k, v, bias, mask, key):
 
 
 def _forward(how, q, k, v, bias, mask, key):
-  n_kv = k.shape[2]
+  n_kv = k.shape[1]
   queries = _by_head(q * how.scale, n_kv)
-  keys, values = k.swapaxes(1, 2), v.swapaxes(1, 2)
   biases = _grouped(bias, n_kv)
   read, kept = [], []
-  for i, (t, s) in enumerate(_blocks(q.shape[1], k.shape[1], how.causal)):
+  for i, (t, s) in enumerate(_blocks(q.shape[1], k.shape[2], how.causal)):
     weights = _softmax(
       queries[..., t, :],
-      keys[:, :, s],
+      k[:, :, s],
       mask[:, t, s],
       None if biases is None else biases[..., t, s],
     )
     kept.append(weights)
     dropped = layers.dropout(weights, how.rate, _fold(key, i)).astype(v.dtype)
-    read.append(jnp.einsum('bkgts,bksh->bkgth', dropped, values[:, :, s]))
+    read.append(jnp.einsum('bkgts,bksh->bkgth', dropped, v[:, :, s]))
   y = jnp.moveaxis(_joined(read, 3), 3, 1).reshape(q.shape)
   return y, (q, k, v, bias, key, y, kept)
 
 
 def _backward(how, saved, dy):
   q, k, v, bias, key, y, kept = saved
-  n_kv, length = k.shape[2], k.shape[1]
+  n_kv, length = k.shape[1:3]
   inner = jnp.sum(dy.astype(jnp.float32) * y, axis=-1, keepdims=True)
   inner, read = _by_head(inner, n_kv), _by_head(dy, n_kv)
-  keys, values = k.swapaxes(1, 2), v.swapaxes(1, 2)
   # Products over queries are fast from a matrix that begins with channels.
   q_first, dy_first = (
     layers.in_memory(jnp.moveaxis(_by_head(x, n_kv), 4, 2))
     for x in (q * how.scale, dy)
   )
-  dq, dk, dv, dbias = [], 0.0, 0.0, []
+  dq, dk, dv, dbias = [], [], [], []
   for i, (t, s) in enumerate(_blocks(q.shape[1], length, how.causal)):
     weights = kept[i]
     after = length - weights.shape[-1]
@@ -127,18 +125,18 @@ def _backward(how, saved, dy):
     dweights = jnp.einsum(
       'bkgth,bksh->bkgts',
       read[..., t, :],
-      values[:, :, s],
+      v[:, :, s],
       preferred_element_type=jnp.float32,
     )
     dscores = weights * (drop(dweights) - inner[..., t, :])
     dbias.append(_padded(dscores, after) if bias is not None else None)
     dropped, dscores = drop(weights).astype(v.dtype), dscores.astype(q.dtype)
-    dq.append(jnp.einsum('bkgts,bksh->bkgth', dscores, keys[:, :, s]))
+    dq.append(jnp.einsum('bkgts,bksh->bkgth', dscores, k[:, :, s]))
     product = 'bkhgt,bkgts->bkhs'
-    dk += _padded(jnp.einsum(product, q_first[..., t], dscores), after)
-    dv += _padded(jnp.einsum(product, dy_first[..., t], dropped), after)
+    dk.append(_padded(jnp.einsum(product, q_first[..., t], dscores), after))
+    dv.append(_padded(jnp.einsum(product, dy_first[..., t], dropped), after))
   dq = jnp.moveaxis(_joined(dq, 3), 3, 1).reshape(q.shape) * how.scale
-  dk, dv = (jnp.transpose(x, (0, 3, 1, 2)) for x in (dk, dv))
+  dk, dv = (functools.reduce(jnp.add, x).mT for x in (dk, dv))
   return dq, dk, dv, _unbroadcast(bias, dbias), None, None
 
 

@@ -12,7 +12,7 @@ from research.models.attention import visible
 from research.models.cache import Cache
 from research.models.config import ModelConfig
 from research.models.heads import Embedding, VocabularyHead
-from research.models.stack import Stack
+from research.models.stack import Block, Stack
 
 
 class EncoderDecoder(nnx.Module):
@@ -102,9 +102,19 @@ class EncoderDecoder(nnx.Module):
       self.decoder.remember(memory, segments),
     )
 
+  def layers(self) -> tuple[Block, ...]:
+    """The decoder's blocks, one by one, for `extend`."""
+    return self.decoder.layers()
+
   def extend(
-    self, cache: Cache, tokens: Int[Array, 'b t'], segments: Int[Array, 'b t']
+    self,
+    cache: Cache,
+    tokens: Int[Array, 'b t'],
+    segments: Int[Array, 'b t'],
+    layers: tuple[Block, ...] | None = None,
   ) -> tuple[Float[Array, 'b v'], Cache]:
     """Reads decoder `tokens` after those in the cache, as `Decoder.extend`."""
-    x, cache = self.decoder.extend(self.embedding(tokens), segments, cache)
+    layers = self.layers() if layers is None else layers
+    x = self.embedding(tokens)
+    x, cache = self.decoder.extend(x, segments, cache, layers)
     return self.head(x[:, -1:], self.embedding.table[...])[:, 0], cache
