@@ -7,6 +7,7 @@ was done. The yardstick (`evals/yardstick.py`) compares across architectures.
 """
 
 from collections.abc import Iterable, Mapping
+import dataclasses
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,8 +21,11 @@ from research.data.corruption import (
 )
 from research.data.layout import Layout
 from research.data.pipeline import Dataset
+from research.evals import framing
 from research.evals.likelihood import Ratio, ratio
 from research.evals.windows import Windows, windows
+from research.inference import frame as frames
+from research.inference.frame import Frame
 from research.inference.score import target_nll
 from research.models.ngram import NGram
 
@@ -66,7 +70,8 @@ def evaluate(
   Args:
     model: A network with `cfg`, or a fitted `NGram`.
     dataset: Whose `validation` is read.
-    window: Tokens of a row.
+    window: Tokens of a row; of one that a published encoder or encoder-decoder
+      reads, what stands around its text included.
     n_tokens: Most tokens of a domain; the rows are spread evenly over it.
     batch_size: Rows a forward pass.
     objective: How an encoder's or an encoder-decoder's rows are corrupted;
@@ -78,8 +83,11 @@ def evaluate(
   """
   ngram = isinstance(model, NGram)
   in_order = ngram or model.cfg.architecture in ('decoder', 'lstm')
+  frame = None if in_order else framing.frame_of(model, dataset.tokenizer)
   domains = {
     domain: windows(tokens, dataset.tokenizer, window, n_tokens, fill=in_order)
+    if frame is None
+    else framing.windows(tokens, dataset.tokenizer, window, n_tokens, frame)
     for domain, tokens in dataset.validation.items()
     if len(tokens) > 1
   }
@@ -95,10 +103,13 @@ def evaluate(
     if objective is None:
       encoder = model.cfg.architecture == 'encoder'
       objective = Masked() if encoder else SpanCorruption()
-    sums = _corrupted_sums(model, dataset, domains, batch_size, objective, seed)
+    sums = _corrupted_sums(
+      model, dataset, domains, batch_size, objective, seed, frame
+    )
     task = _corrupted_rule(objective, seed)
-    if dataset.tokenizer.specials.own is not None:
-      task += '; rows as they are cut, not framed'
+    if frame is not None:
+      told = frames.told(frame, dataset.tokenizer)
+      task += f'; documents run on{told}'
   rule = (
     f'{task}; rows of {window} tokens, stride {window}, at most'
     f' {n_tokens} tokens a domain, evenly spread'
@@ -182,10 +193,13 @@ def _corrupted_sums(
   batch_size: int,
   objective: Masked | SpanCorruption,
   seed: int,
+  frame: Frame | None,
 ) -> dict[str, Sums]:
   """Sums over the targets that corruption made."""
   tokenizer = dataset.tokenizer
   layout = _layout(model, dataset, model.cfg.architecture)
+  if frame is not None:
+    layout = dataclasses.replace(layout, mask_documents=False)
   rows = np.concatenate([part.tokens for part in domains.values()])
   check_objectives(
     [objective],
@@ -195,13 +209,15 @@ def _corrupted_sums(
     target_len=layout.target_len,
     n_sentinels=tokenizer.specials.n_sentinels,
   )
-  batch = objective.corrupt(rows, np.random.default_rng(seed), layout)
+  corrupted = objective.corrupt(rows, np.random.default_rng(seed), layout)
+  batch = framing.framed(corrupted, frame)
   nll = target_nll(model, batch, tokenizer.n_text, batch_size)
   scored = batch['weights'] > 0
   # Corrupting places in the same way, as numbers that are no ids, tells which
   # token of its row each target is, if it is text.
   places = np.where(rows == tokenizer.bos, rows, ~np.arange(rows.shape[1]))
   marked = objective.corrupt(places, np.random.default_rng(seed), layout)
+  marked = framing.framed(marked, frame)
   text = scored & (marked['targets'] < 0)
   sizes = [dataset.measure(d, part.index)[0] for d, part in domains.items()]
   n_bytes = np.take_along_axis(

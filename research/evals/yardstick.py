@@ -259,10 +259,12 @@ def _how(model) -> str:
 
 def _what(spans: Spans) -> str:
   n, length = spans.targets.shape
+  own = spans.tokenizer.specials.own is not None
+  specials = 'of its vocabulary kept' if own else 'removed'
   return (
     f'{n} spans of {length} tokens, as many in each domain, after'
-    f' {spans.contexts.shape[1]} of the same document; special tokens removed;'
-    ' per byte of the targets'
+    f' {spans.contexts.shape[1]} of the same document; special tokens'
+    f' {specials}; per byte of the targets'
   )
 
 
