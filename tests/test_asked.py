@@ -138,7 +138,9 @@ def test_the_yardstick_reads_a_piece_of_a_document_in_that_frame(kind, models):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize(
+  'kind', ['t5', 'bert', pytest.param('llama', marks=pytest.mark.slow)]
+)
 def test_tasks_are_asked_in_that_frame(kind, models):
   items = Item('the', 'sea', 'sea'), Item('a', 'ship', 'a')
   template, prompts = Template(ask='{question}'), tuple(map(Prompt, items))

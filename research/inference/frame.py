@@ -51,13 +51,13 @@ def asking(architecture: str, tokenizer: Tokenizer) -> Frame:
   """The frame in which evaluations ask what comes after a text.
 
   That of the model. But a published encoder-decoder that has sentinels (T5)
-  reads the first where the answer is to be and writes it before the answer,
-  which the next one ends (Raffel et al. 2020, section 3.1.4), as ours do: one
-  that has been trained on spans alone begins nothing otherwise.
+  reads the first where the answer is missing, as ours do, and its decoder reads
+  it before the answer, which the next one ends (Raffel et al. 2020, section
+  3.1.4): trained on spans alone, it begins with nothing else.
   """
   frame, specials = of(architecture, tokenizer), tokenizer.specials
   own = specials.own
-  spans = own is not None and own.first_sentinel is not None
+  spans = own and own.first_sentinel is not None and specials.n_sentinels
   if architecture != 'encoder_decoder' or not spans:
     return frame
   first, *others = map(specials.sentinel, range(min(specials.n_sentinels, 2)))
