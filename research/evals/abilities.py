@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 import functools
+import hashlib
 from typing import Any
 
 from research import files
@@ -133,6 +134,10 @@ def _outputs(
   if folder is None:
     return ask()
   name = outputs.name(posed.task, posed.prompting, posed.shots, posed.hash)
+  if tokenizer.specials.own is not None:
+    # Another reading of the tokenizer would put other ids around a prompt.
+    frame = frames.asking(model.cfg.architecture, tokenizer)
+    name += '-' + hashlib.sha256(repr(frame).encode()).hexdigest()[:8]
   path = folder / f'{name}-{n_samples}-{seed}.jsonl.xz'
   if not path.exists():
     outputs.write(path, ask())
