@@ -88,15 +88,18 @@ class Read(NamedTuple):
 def memory(cfg: Published, how: Evaluation) -> int:
   """Bytes that evaluating it takes, an estimate from sizes alone.
 
-  Parameters in float32, and the larger of what reading and scoring hold
-  besides: the largest stacked parameter in 16 bits; logits and attention scores
-  of a batch, twice. Then what programs take: 192 MiB, of which a Pythia of 84
-  million parameters was seen to take 142 (`tests/test_memory.py`).
+  Parameters in float32, and the largest of what reading, scoring and answering
+  hold besides: the largest stacked parameter in 16 bits; logits and attention
+  scores of a batch, twice; the blocks a second time (`Stack.layers`). Then what
+  programs take: 192 MiB, of which a Pythia of 84 million parameters was seen to
+  take 142 (`tests/test_memory.py`).
   """
   model, t = cfg.model, how.window or cfg.model.seq_len
   largest = max(map(math.prod, checkpoint.shapes(model).values()))
   scores = how.batch_size * t * (model.vocab_size + model.n_heads * t)
-  return 4 * model.n_params + max(2 * largest, 2 * 4 * scores) + _PROGRAMS
+  apart = 4 * model.n_params_non_embedding if how.tasks else 0
+  besides = max(2 * largest, 2 * 4 * scores, apart)
+  return 4 * model.n_params + besides + _PROGRAMS
 
 
 def held(cfg: Published) -> int:
