@@ -197,9 +197,9 @@ def test_no_program_is_compiled_for_a_length_or_a_parameter(monkeypatch):
   model, traced = made('decoder'), []
   extend = type(model).extend
 
-  def counted(self, cache, tokens, segments):
+  def counted(self, cache, tokens, segments, layers):
     traced.append(tokens.shape)
-    return extend(self, cache, tokens, segments)
+    return extend(self, cache, tokens, segments, layers)
 
   monkeypatch.setattr(type(model), 'extend', counted)
   for n, temperature in ((3, 0.5), (6, 0.7), (9, 1.1)):
