@@ -159,8 +159,7 @@ def _softmax(q, k, mask, bias):
 
 def _blocks(t: int, s: int, causal: bool) -> list[tuple[slice, slice]]:
   """Queries, and the keys that these may look at, in blocks."""
-  most = 4 if causal else 1
-  size = max(-(-t // most), _SMALLEST_BLOCK)
+  size = max(-(-t // _MOST_BLOCKS), _SMALLEST_BLOCK) if causal else t
   ends = [min(start + size, t) for start in range(0, t, size)]
   return [
     (slice(start, end), slice(0, end if causal else s))
