@@ -1,5 +1,6 @@
-"""Programs kept on disk are used again, and change no number."""
+"""What a process keeps of programs and memory is used again, bit for bit."""
 
+import ctypes
 import json
 import os
 import pathlib
@@ -72,3 +73,35 @@ def test_a_variable_turns_it_off_and_changes_no_number(shared, cold):
   off = train(shared, 'off', JAX_ENABLE_COMPILATION_CACHE='false')
   assert off == cold
   assert not programs(shared)
+
+
+FAULTS = """
+import resource
+from research.train import process
+process.prepare()
+
+def faults():
+  before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+  block = b'x' * (64 << 20)
+  del block
+  return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+print(faults(), faults())
+"""
+
+
+@pytest.mark.skipif(
+  not hasattr(ctypes.CDLL(None), 'mallopt'), reason='not glibc'
+)
+def test_memory_that_was_freed_is_not_fetched_from_the_kernel_again():
+  done = subprocess.run(
+    [sys.executable, '-c', FAULTS],
+    cwd=ROOT,
+    env={**os.environ, 'JAX_ENABLE_COMPILATION_CACHE': 'false'},
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  first, again = map(int, done.stdout.split())
+  pages = (64 << 20) // os.sysconf('SC_PAGESIZE')
+  assert again < pages // 100 < first
