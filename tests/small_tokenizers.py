@@ -56,22 +56,27 @@ def llama() -> str:
   return json.dumps(told | {'added_tokens': added})
 
 
+def trained(**how: Any) -> bytes:
+  """What sentencepiece's own trainer makes of the texts."""
+  model = io.BytesIO()
+  sentencepiece.SentencePieceTrainer.Train(
+    sentence_iterator=iter(texts()),
+    model_writer=model,
+    num_threads=1,
+    minloglevel=2,
+    **how,
+  )
+  return model.getvalue()
+
+
 @functools.cache
 def charsmap() -> bytes:
   """How sentencepiece folds characters by default (nmt_nfkc), T5's among them.
 
   A trie of some 240 kB that its trainer puts into every model.
   """
-  model = io.BytesIO()
-  sentencepiece.SentencePieceTrainer.Train(
-    sentence_iterator=iter(texts()),
-    model_writer=model,
-    vocab_size=60,
-    hard_vocab_limit=False,
-    minloglevel=2,
-  )
   told: Any = sentencepiece_model_pb2.ModelProto()
-  told.ParseFromString(model.getvalue())
+  told.ParseFromString(trained(vocab_size=60, hard_vocab_limit=False))
   return told.normalizer_spec.precompiled_charsmap
 
 

@@ -1,6 +1,5 @@
 """A T5's tokenizer.json folds characters as sentencepiece, and is measured."""
 
-import io
 from typing import Any
 
 import pytest
@@ -26,19 +25,9 @@ FOLDED = (
 @pytest.fixture(scope='module')
 def theirs():
   """A vocabulary of T5's kind, by sentencepiece's own trainer."""
-  model = io.BytesIO()
-  sentencepiece.SentencePieceTrainer.Train(
-    sentence_iterator=iter(small_tokenizers.texts()),
-    model_writer=model,
-    vocab_size=120,
-    pad_id=0,
-    eos_id=1,
-    unk_id=2,
-    bos_id=-1,
-    num_threads=1,
-    minloglevel=2,
+  return small_tokenizers.trained(
+    vocab_size=120, pad_id=0, eos_id=1, unk_id=2, bos_id=-1
   )
-  return model.getvalue()
 
 
 @pytest.fixture(scope='module')

@@ -1,16 +1,12 @@
 """A sentencepiece vocabulary in a GGUF file gives sentencepiece's own ids."""
 
-import io
-
 import pytest
 import sentencepiece
+import small_gguf
 import small_imports
 import small_tokenizers
-from test_source import packed
-import variants
 
 from research.interop import exporting, imported, source
-from research.models.config import RMSNorm
 from research.study import loaded
 
 TEXTS = (
@@ -26,10 +22,7 @@ TEXTS = (
 @pytest.fixture(scope='module')
 def pieces():
   """A vocabulary of LLaMA 2's kind: merges, bytes, nothing normalised."""
-  model = io.BytesIO()
-  sentencepiece.SentencePieceTrainer.Train(
-    sentence_iterator=iter(small_tokenizers.texts()),
-    model_writer=model,
+  model = small_tokenizers.trained(
     model_type='bpe',
     vocab_size=400,
     byte_fallback=True,
@@ -40,11 +33,9 @@ def pieces():
     bos_id=1,
     eos_id=2,
     pad_id=-1,
-    num_threads=1,
-    minloglevel=2,
   )
   found = sentencepiece.SentencePieceProcessor()
-  found.LoadFromSerializedProto(model.getvalue())
+  found.LoadFromSerializedProto(model)
   return found
 
 
@@ -57,17 +48,7 @@ def kind(pieces, i: int) -> int:
 
 def written(pieces, folder, model='llama', **told):
   """A tiny LLaMA with that vocabulary as a GGUF file; its path."""
-  cfg = variants.config(
-    'decoder',
-    vocab_size=len(pieces),
-    d_model=32,
-    n_heads=2,
-    n_kv_heads=1,
-    d_ff=64,
-    gated=True,
-    activation='silu',
-    norm=RMSNorm(eps=1e-6),
-  )
+  cfg = small_gguf.config(vocab_size=len(pieces))
   exporting.write(folder / 'theirs', small_imports.filled(cfg))
   ids = range(len(pieces))
 
@@ -82,7 +63,7 @@ def written(pieces, folder, model='llama', **told):
     for name, value in told.items():
       getattr(writer, name)(value)
 
-  packed(folder / 'theirs', folder / 'model.gguf', 'F32', tell=tell)
+  small_gguf.write(folder / 'theirs', folder / 'model.gguf', 'F32', tell=tell)
   return folder / 'model.gguf'
 
 

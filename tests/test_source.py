@@ -1,11 +1,11 @@
 """A published model arrives whole, by folder, GGUF file or hub, and is used."""
 
-import gguf
 import numpy as np
 import pooch
 import pytest
 import requests
 import small_corpus
+import small_gguf
 from test_families import forward, load, unpack
 import variants
 
@@ -13,7 +13,7 @@ from research.config import BadInput
 from research.data import pipeline
 from research.data.tokenizers import BPE
 from research.interop import exporting, imported, source
-from research.models.config import LayerNorm, Learned, RMSNorm
+from research.models.config import LayerNorm, Learned
 from research.study import loaded
 from research.train import trained
 
@@ -77,74 +77,10 @@ def test_a_chat_template_comes_along(name, told, tmp_path):
   assert made.template == (None if told == '{}' else '[{{ role }}]')
 
 
-def permuted(x: np.ndarray, n_heads: int) -> np.ndarray:
-  """As llama.cpp's converter orders the rows of queries and keys."""
-  halves = x.reshape(n_heads, 2, x.shape[0] // n_heads // 2, *x.shape[1:])
-  return halves.swapaxes(1, 2).reshape(x.shape)
-
-
-NAMES = {
-  'model.embed_tokens': 'token_embd',
-  'model.norm': 'output_norm',
-  'input_layernorm': 'attn_norm',
-  'post_attention_layernorm': 'ffn_norm',
-  'self_attn.q_proj': 'attn_q',
-  'self_attn.k_proj': 'attn_k',
-  'self_attn.v_proj': 'attn_v',
-  'self_attn.o_proj': 'attn_output',
-  'mlp.gate_proj': 'ffn_gate',
-  'mlp.up_proj': 'ffn_up',
-  'mlp.down_proj': 'ffn_down',
-  'model.layers': 'blk',
-}
-
-
-def packed(
-  folder, path, kind: str, architecture='llama', leave=(), tell=lambda w: None
-) -> None:
-  """The LLaMA checkpoint in `folder` as a GGUF file.
-
-  Without the tensors to `leave`; with what `tell` adds to its writer.
-  """
-  held = source.read(str(folder)).tensors.tensors
-  writer = gguf.GGUFWriter(path, architecture)
-  writer.add_context_length(8)
-  writer.add_embedding_length(32)
-  writer.add_block_count(2)
-  writer.add_feed_forward_length(64)
-  writer.add_head_count(2)
-  writer.add_head_count_kv(1)
-  writer.add_layer_norm_rms_eps(1e-6)
-  tell(writer)
-  for name in held:
-    x, new = held[name], name
-    for theirs, short in NAMES.items():
-      new = new.replace(theirs, short)
-    if 'attn_q' in new or 'attn_k' in new:
-      x = permuted(x, 2 if 'attn_q' in new else 1)
-    quantise = gguf.GGMLQuantizationType[kind if x.ndim > 1 else 'F32']
-    if new not in leave:
-      data = gguf.quants.quantize(x.astype(np.float32), quantise)
-      writer.add_tensor(new, data, raw_dtype=quantise)
-  writer.write_header_to_file()
-  writer.write_kv_data_to_file()
-  writer.write_tensors_to_file()
-  writer.close()
-
-
 @pytest.fixture(scope='module')
 def llama(tmp_path_factory):
   """A LLaMA whose rows are whole blocks of 32."""
-  cfg = variants.config(
-    'decoder',
-    d_model=32,
-    n_heads=2,
-    n_kv_heads=1,
-    d_ff=64,
-    gated=True,
-    activation='silu',
-    norm=RMSNorm(eps=1e-6),
-  )
+  cfg = small_gguf.config()
   folder = tmp_path_factory.mktemp('llama')
   exporting.write(folder, variants.build(cfg))
   return folder
@@ -170,7 +106,7 @@ def test_a_gguf_file_holds_the_checkpoint_it_was_made_of(
   kind, share, llama, tmp_path
 ):
   path = tmp_path / 'model.gguf'
-  packed(llama, path, kind)
+  small_gguf.write(llama, path, kind)
   exact, found = load(llama), source.read(str(path))
   assert found.config.n_params == exact.cfg.n_params
   assert found.config.attention == exact.cfg.attention
@@ -182,13 +118,13 @@ def test_a_gguf_file_holds_the_checkpoint_it_was_made_of(
 
 def test_gguf_files_of_no_use_are_named_in_one_line(llama, tmp_path):
   path = tmp_path / 'a.gguf'
-  packed(llama, path, 'F32', architecture='mamba')
+  small_gguf.write(llama, path, 'F32', architecture='mamba')
   with pytest.raises(BadInput, match="'mamba' is not read from GGUF"):
     source.read(str(path))
-  packed(llama, path, 'F32', leave=('blk.1.attn_q.weight',))
+  small_gguf.write(llama, path, 'F32', leave=('blk.1.attn_q.weight',))
   with pytest.raises(BadInput, match='blk.1.attn_q.weight is missing'):
     source.read(str(path))
-  packed(llama, path, 'Q5_0')
+  small_gguf.write(llama, path, 'Q5_0')
   with pytest.raises(BadInput, match='packed as Q5_0; only F32'):
     source.read(str(path))
   path.write_bytes(b'no')
