@@ -5,9 +5,9 @@
 
 Cells that are done are not run again, one that was interrupted goes on where
 it was, and one that failed is tried anew. Cost: the plan prints it first.
-`--mode=plan` and `--max_hours` try some shapes on this device, for a minute at
-most, to say what each cell takes. A study that takes longer than `--max_hours`,
-or more memory than there is, is refused before it starts.
+`--mode=plan` and `--max_hours` try some shapes on this device, for about a
+minute, to say what each cell takes. A study that takes longer than
+`--max_hours`, or more memory than there is, is refused before it starts.
 """
 
 import sys

@@ -20,6 +20,7 @@ from research.data.tokenizers import Tokenizer
 from research.inference.frame import Frame
 from research.inference.generate import Generation, generate
 from research.inference.rows import bucket, padded
+from research.inference.sampling import likeliest
 
 Ids = np.ndarray
 
@@ -145,8 +146,7 @@ def _passes(
     drawn = jax.random.categorical(
       jax.random.fold_in(key, i), logits / jnp.maximum(temperature, 1e-6)
     )
-    likeliest = jnp.argmax(logits, axis=-1)
-    chosen = jnp.where(temperature > 0, drawn, likeliest).astype(jnp.int32)
+    chosen = jnp.where(temperature > 0, drawn, likeliest(logits))
     return tokens.at[rows, write + i].set(chosen), said.at[:, i].set(chosen)
 
   start = jnp.asarray(batch['tokens']), jnp.zeros((len(read), width), jnp.int32)
