@@ -8,9 +8,10 @@ import variants
 BARRIER = 'optimization_barrier'
 
 
-def lowered(architecture, platform: str) -> str:
+def lowered(architecture, platform: str, **changes) -> str:
   """StableHLO of a bfloat16 model's loss and gradient."""
-  cfg = variants.config(architecture, dtype='bfloat16', remat=True)
+  changes = {'dtype': 'bfloat16', 'remat': True, **changes}
+  cfg = variants.config(architecture, **changes)
   model, batch = variants.build(cfg), variants.batch(cfg)
 
   def loss(model):

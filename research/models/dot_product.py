@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from research.models import layers
+from research.models import flash, layers
 
 MASKED = -1e30
 """Added to the score of a key that must not be seen."""
@@ -54,8 +54,8 @@ def attend(
   Where no key after its query is seen, blocks of queries leave out the keys
   after their last. In the gradient, the sum of each query's weights times their
   gradients is that of its output times the output's (Dao et al. 2022, appendix
-  B.2), which is shorter. Every other way to compute attention (cuDNN, flash)
-  replaces this function.
+  B.2), which is shorter. On an NVIDIA GPU cuDNN computes all this where it can
+  (`flash.fits`; without bias and dropout).
 
   Args:
     q: Queries.
@@ -69,7 +69,13 @@ def attend(
     key: For dropout.
   """
   how = _How(scale, causal, 0.0 if key is None else rate)
-  return _attend(how, q, k, v, bias, mask, key)
+  if bias is not None or how.rate or not flash.fits(q, k):
+    return _attend(how, q, k, v, bias, mask, key)
+  return jax.lax.platform_dependent(
+    *(q, k, v, mask),
+    cuda=functools.partial(flash.attend, scale=scale, causal=causal),
+    default=lambda q, k, v, mask: _attend(how, q, k, v, None, mask, None),
+  )
 
 
 class _How(NamedTuple):
