@@ -5,6 +5,7 @@ for NVIDIA GPUs; elsewhere `dot_product.attend` is what is compiled.
 """
 
 import functools
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +39,7 @@ def attend(
   *,
   scale: float,
   causal: bool,
-  implementation: str = 'cudnn',
+  implementation: Literal['cudnn', 'xla'] = 'cudnn',
 ) -> Float[Array, 'b t n h']:
   """`dot_product.attend` without bias and dropout.
 
@@ -59,7 +60,7 @@ def attend(
     mask=mask[:, None],
     scale=scale,
     is_causal=causal,
-    implementation=implementation,  # pyright: ignore[reportArgumentType]
+    implementation=implementation,
   )
   seeing = jnp.any(mask, axis=-1)[..., None, None]
   return jnp.where(seeing, y, 0)
