@@ -77,8 +77,8 @@ class Outcome:
     data_hash: Of everything read.
     seconds: Time in the loop, over all processes that went on with the run.
     compile_seconds: Time to the dispatch of the first step, in this one.
-    steps_per_second: In this one, that time apart; None if it made no more
-      than a step.
+    steps_per_second: In this one, that time and the wait for the last
+      checkpoint apart; None if it made no more than a step.
   """
 
   state: Callable[[], TrainState]
@@ -158,9 +158,10 @@ class _Fit:
         self.curve.drain()
       except NonFinite as error:
         raise self._last_good(error) from None
+      stepped = time.perf_counter()
       self.saved.wait()
       self._tell(last=True)
-    return self._outcome(begun, compiled)
+    return self._outcome(begun, compiled, stepped)
 
   def _step(self, step: int, batch, data_hash: str) -> None:
     batch = sharding.place(batch, self.program.mesh)
@@ -198,7 +199,7 @@ class _Fit:
   def _state(self) -> TrainState:
     return self.program.state(self.leaves)
 
-  def _outcome(self, begun: float, compiled: float) -> Outcome:
+  def _outcome(self, begun: float, compiled: float, stepped: float) -> Outcome:
     now = time.perf_counter()
     made = self.job.n_steps - self.start - 1
     return Outcome(
@@ -207,7 +208,7 @@ class _Fit:
       data_hash=self.data_hash or '',
       seconds=self.earlier + now - begun,
       compile_seconds=compiled - begun,
-      steps_per_second=made / (now - compiled) if made > 0 else None,
+      steps_per_second=made / (stepped - compiled) if made > 0 else None,
     )
 
 

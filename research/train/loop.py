@@ -42,8 +42,8 @@ class Result:
     data_hash: Of every token read.
     seconds: Time in the loop, over all processes that went on with the run.
     compile_seconds: Time to the dispatch of the first step, in the last one.
-    tokens_per_second: In the last one, that time apart; None if it made no
-      more than a step.
+    tokens_per_second: In the last one, that time and the wait for the last
+      checkpoint apart; None if it made no more than a step.
     load: Gives the final state.
   """
 
