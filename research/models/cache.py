@@ -8,6 +8,7 @@ Dimensions: `b` batch, `t` new tokens, `s` room, `m` memory, `k` key and value
 heads, `h` d_head.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -18,10 +19,30 @@ from research.models.config import StackShape
 
 
 class KeysValues(NamedTuple):
-  """Keys, already rotated, and values of one layer."""
+  """Keys, already rotated, and values of one layer.
 
-  keys: Float[Array, 'b k s h']
-  values: Float[Array, 'b k s h']
+  Dimensions of one (a single row or head) are left out. Otherwise XLA's CPU
+  backend writes what is new twice, and copies everything for it.
+  """
+
+  keys: Float[Array, '*heads s h']
+  values: Float[Array, '*heads s h']
+
+  @classmethod
+  def of(
+    cls, keys: Float[Array, 'b k s h'], values: Float[Array, 'b k s h']
+  ) -> 'KeysValues':
+    """Those that attention made."""
+    heads = [n for n in keys.shape[:2] if n > 1]
+    return cls(*(x.reshape(*heads, *x.shape[2:]) for x in (keys, values)))
+
+  def read(
+    self, n_rows: int
+  ) -> tuple[Float[Array, 'b k s h'], Float[Array, 'b k s h']]:
+    """Keys and values, for attention of `n_rows` rows."""
+    *heads, s, h = self.keys.shape
+    whole = n_rows, math.prod(heads) // n_rows, s, h
+    return self.keys.reshape(whole), self.values.reshape(whole)
 
   def write(
     self, new: 'KeysValues', start: Int[Array, ''] | int
@@ -29,16 +50,22 @@ class KeysValues(NamedTuple):
     """These with `new` in the places from `start` on."""
 
     def put(old, new):
-      return jax.lax.dynamic_update_slice_in_dim(old, new, start, 2)
+      axis = old.ndim - 2
+      return jax.lax.dynamic_update_slice_in_dim(old, new, start, axis)
 
     return KeysValues(*map(put, self, new))
+
+  def rows(self, n_rows: int, index: Int[Array, ' c']) -> 'KeysValues':
+    """Of `n_rows` rows those at `index`."""
+    keys, values = self.read(n_rows)
+    return KeysValues.of(keys[index], values[index])
 
 
 class Memory(NamedTuple):
   """What cross attention reads: another stack's output, projected once.
 
   Attributes:
-    read: Keys and values of each layer, [b, k, m, h].
+    read: Keys and values of each layer.
     segments: 1 for tokens, 0 for padding.
   """
 
@@ -50,7 +77,7 @@ class Cache(NamedTuple):
   """What a causal stack has read, with room for more.
 
   Attributes:
-    read: Keys and values of self attention of each layer, [b, k, s, h].
+    read: Keys and values of self attention of each layer.
     segments: 1 where a token stands, 0 for padding and where nothing is yet.
     length: Places written, padding included. Nothing checks that it stays
       within the room: whoever makes a cache knows how much will be read.
@@ -72,11 +99,8 @@ class Cache(NamedTuple):
   ) -> 'Cache':
     """A cache of `n_rows` rows with room for `length` tokens."""
     spec, dtype = shape.config.attention, shape.config.dtype
-    size = n_rows, spec.n_kv_heads, length, spec.d_head
-    read = tuple(
-      KeysValues(jnp.zeros(size, dtype), jnp.zeros(size, dtype))
-      for _ in range(shape.n_layers)
-    )
+    empty = jnp.zeros((n_rows, spec.n_kv_heads, length, spec.d_head), dtype)
+    read = (KeysValues.of(empty, empty),) * shape.n_layers
     segments = jnp.zeros((n_rows, length), jnp.int32)
     return cls(read, segments, jnp.int32(0), memory)
 
@@ -99,12 +123,12 @@ class Cache(NamedTuple):
 
   def rows(self, index: Int[Array, ' c']) -> 'Cache':
     """The rows at `index`, in that order, each as often as it is named."""
+    n = len(self.segments)
 
-    def take(x):
-      return x[index]
+    def take(read):
+      return tuple(layer.rows(n, index) for layer in read)
 
     memory = self.memory and Memory(
-      jax.tree.map(take, self.memory.read), self.memory.segments[index]
+      take(self.memory.read), self.memory.segments[index]
     )
-    read = jax.tree.map(take, self.read)
-    return Cache(read, self.segments[index], self.length, memory)
+    return Cache(take(self.read), self.segments[index], self.length, memory)

@@ -151,9 +151,11 @@ _attend.defvjp(_forward, _backward)
 
 def _softmax(q, k, mask, bias):
   """Weights [b, k, g, t, s] of scaled queries [b, k, g, t, h], float32."""
-  scores = jnp.einsum(
-    'bkgth,bksh->bkgts', q, k, preferred_element_type=jnp.float32
-  )
+  multiply = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
+  if q.shape[3] == 1:  # Products read keys as they lie, if these are first.
+    scores = jnp.moveaxis(multiply('bksh,bkgth->bksgt', k, q), 2, 4)
+  else:
+    scores = multiply('bkgth,bksh->bkgts', q, k)
   if bias is not None:
     scores = scores + bias
   mask = mask[:, None, None]

@@ -40,8 +40,8 @@ class Past(NamedTuple):
   """What one block has in a cache.
 
   Attributes:
-    read: Keys and values of its self attention, [b, k, s, h].
-    memory: Those of its cross attention, [b, k, m, h], if it has any.
+    read: Keys and values of its self attention.
+    memory: Those of its cross attention, if it has any.
   """
 
   read: KeysValues
@@ -91,14 +91,14 @@ class Block(nnx.Module):
     keys = iter([None] * 6 if key is None else jax.random.split(key, 6))
 
     def attention(y):
-      read = KeysValues(*self.attention.project(y, around.angles))
+      read = KeysValues.of(*self.attention.project(y, around.angles))
       if past is not None:
         assert around.start is not None
         read = past.read.write(read, around.start)
       made.append(read)
       y, weights['self'] = self.attention.read(
         y,
-        *read,
+        *read.read(len(y)),
         around.mask,
         bias=around.bias,
         angles=around.angles,
@@ -112,12 +112,12 @@ class Block(nnx.Module):
       assert self.cross is not None and around.memory_mask is not None
       if past is None:
         assert around.memory is not None
-        read = self.cross.project(around.memory)
+        read = KeysValues.of(*self.cross.project(around.memory))
       else:
         assert past.memory is not None
         read = past.memory
       y, weights['cross'] = self.cross.read(
-        y, *read, around.memory_mask, key=next(keys), **how
+        y, *read.read(len(y)), around.memory_mask, key=next(keys), **how
       )
       return layers.dropout(y, cfg.dropout, next(keys))
 
@@ -307,7 +307,7 @@ class Stack(nnx.Module):
     read = []
     for block in self.layers():
       assert block.cross is not None
-      read.append(KeysValues(*block.cross.project(memory)))
+      read.append(KeysValues.of(*block.cross.project(memory)))
     return Memory(tuple(read), segments)
 
   def _enter(self, x, where):
