@@ -12,6 +12,7 @@ from research.study.calibration import Cost, Costs
 from research.study.executors import InProcess
 from research.study.plan import Grid, StudyConfig, cells
 from research.train import loop
+from research.train.checkpoints import Checkpoints
 
 
 def sizes(*shapes, batches=(4,)) -> StudyConfig:
@@ -51,6 +52,7 @@ def test_shapes_are_tried_and_what_they_took_is_kept(kept, monkeypatch):
   small, large = (costs.by_cell[cell.name] for cell in cells(study))
   assert costs.tried == 2 and small.measured and large.measured
   assert 0 < small.seconds < 10 and 0 < large.seconds < 10
+  assert 0 < small.save < 10
   assert small.memory is not None and large.memory is not None
   for cell, memory in zip(
     cells(study), (small.memory, large.memory), strict=True
@@ -88,7 +90,7 @@ def test_what_was_not_tried_follows_from_what_was():
   truth = np.array([1e-3, 1e-11, 0, 2e-9, 0, 3e-9])
   costs = [float(calibration._features(cell) @ truth) for cell in planned]
   known = {
-    i: Cost(cost, None, True) for i, cost in enumerate(costs) if i % 3 != 2
+    i: Cost(cost, 0.5, None, True) for i, cost in enumerate(costs) if i % 3 != 2
   }
   for i, cell in enumerate(planned):
     if i not in known:
@@ -109,7 +111,7 @@ def test_ends_are_tried_first_then_what_lies_between():
 
 
 def known_costs(study, seconds, memory=1e6, processes=1):
-  cost = Cost(seconds, memory, True)
+  cost = Cost(seconds, 0.0, memory, True)
   return Costs({c.name: cost for c in cells(study)}, processes, 1)
 
 
@@ -119,6 +121,16 @@ def test_a_studys_time_is_its_shapes_shared_out():
   assert known_costs(study, 1.0).total(study) == 75
   assert known_costs(study, 1.0, processes=2).total(study) == 37.5
   assert known_costs(study, 1.0, processes=8).total(study) == 25
+
+
+def test_a_runs_time_is_its_steps_and_its_checkpoints():
+  """By hand: 20 steps of .1 s; checkpoints of 2 s after 8, 16 and 20 steps."""
+  study = sizes((8, 1))
+  (cell,) = cells(study)
+  saving = dataclasses.replace(cell.config, checkpoints=Checkpoints(every=8))
+  cell = cell._replace(config=saving)
+  costs = Costs({cell.name: Cost(0.1, 2.0, None, True)}, 1, 1)
+  assert costs.training(cell) == pytest.approx(8)
 
 
 def test_a_study_that_takes_too_much_is_one_line():

@@ -33,10 +33,10 @@ from research.train.checkpoints import Checkpoints
 from research.train.config import TrainConfig
 from research.train.peak import peak
 
-BUDGET = 50.0
+BUDGET = 42.0
 """Seconds after which no other shape is tried."""
 
-TRIAL = 0.7
+TRIAL = 0.5
 """Seconds of steps, at the rate that the study states."""
 
 LEAST = 10
@@ -53,11 +53,13 @@ class Cost(NamedTuple):
 
   Attributes:
     seconds: Of a step.
+    save: Of a checkpoint.
     memory: Bytes on a device while it trains; None where XLA does not say.
     measured: Whether it was tried; else it follows from those that were.
   """
 
   seconds: float
+  save: float
   memory: float | None
   measured: bool
 
@@ -77,14 +79,16 @@ class Costs:
   tried: int
 
   def training(self, cell: Cell) -> float | None:
-    """Seconds of the cell's steps; None where it is not trained."""
+    """Seconds of the cell's run, compiled; None where it is not trained."""
     if cell.name not in self.by_cell:
       return None
     assert isinstance(cell.config, TrainConfig)
-    return cell.config.n_steps * self.by_cell[cell.name].seconds
+    cost, n_steps = self.by_cell[cell.name], cell.config.n_steps
+    n_saves = len(cell.config.checkpoints.steps(n_steps))
+    return n_steps * cost.seconds + n_saves * cost.save
 
   def total(self, study: StudyConfig) -> float:
-    """Seconds of the study: of its steps, and what it states for each shape.
+    """Seconds of the study: of its runs, and what it states for each shape.
 
     The cells of a shape stay in one process, so the longest shape is a bound.
     """
@@ -205,8 +209,11 @@ class Trial(NamedTuple):
     with tempfile.TemporaryDirectory() as workdir:
       found = loop.train(cfg, workdir)
     assert found.tokens_per_second is not None
+    seconds = cfg.tokens_per_step / found.tokens_per_second
+    stepping = found.compile_seconds + (cfg.n_steps - 1) * seconds
     cost = {
-      'seconds': cfg.tokens_per_step / found.tokens_per_second,
+      'seconds': seconds,
+      'save': found.seconds - stepping,
       'memory': loop.memory(cfg),
     }
     files.write_whole(self.folder / f'{i}.json', json.dumps(cost))
@@ -278,6 +285,7 @@ def _follow(
   assert seconds is not None
   return Cost(
     seconds,
+    float(np.mean([c.save for c in costs])),
     predict([c.memory for c in costs]),
     measured=False,
   )
