@@ -210,11 +210,12 @@ def test_compiled_unrolled_and_scanned_are_the_same(architecture):
 
 
 @ARCHITECTURES
-def test_remat_leaves_the_gradients(architecture):
+@pytest.mark.parametrize('remat', [True, 'dots'])
+def test_remat_leaves_the_gradients(architecture, remat):
   cfg = variants.config(architecture)
   batch = variants.batch(cfg)
   plain = gradient(variants.build(cfg), batch)
-  again = dataclasses.replace(cfg, remat=True)
+  again = dataclasses.replace(cfg, remat=remat)
   again = gradient(variants.build(again), batch)
   for a, b in zip(jax.tree.leaves(plain), jax.tree.leaves(again), strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)

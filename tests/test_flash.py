@@ -66,7 +66,6 @@ def test_the_kernel_is_used_where_it_fits(monkeypatch):
 @pytest.mark.parametrize('remat', [False, True])
 @pytest.mark.parametrize('architecture', variants.ARCHITECTURES)
 def test_models_lower_for_cuda_with_the_kernel(architecture, remat):
-  pytest.importorskip('jax_cuda12_plugin')
   if not flash._here():
     pytest.skip('no cuDNN')
   lower = functools.partial(

@@ -67,9 +67,7 @@ def linear(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _linear(x, w, n_in, dtype):
-  x2, w2 = _matrices(x, w, n_in)
-  y = _product(x2, w2, dtype)
-  return y.reshape(x.shape[: x.ndim - n_in] + w.shape[n_in:])
+  return _linear_forward(x, w, n_in, dtype)[0]
 
 
 def _product(x, w, dtype):
@@ -92,7 +90,8 @@ def _matrices(x, w, n_in):
 
 
 def _linear_forward(x, w, n_in, dtype):
-  return _linear(x, w, n_in, dtype), (x, w)
+  y = _product(*_matrices(x, w, n_in), dtype)
+  return y.reshape(x.shape[: x.ndim - n_in] + w.shape[n_in:]), (x, w)
 
 
 def _linear_backward(n_in, dtype, saved, g):

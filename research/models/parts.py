@@ -208,8 +208,12 @@ class Attention:
     """Of `length` queries that look at `memory_length` keys, none skipped."""
     queries = 2 * length * self.d_model * self.n_heads * self.d_head
     keys = 2 * memory_length * self.d_model * self.n_kv_heads * self.d_head
-    scores = 2 * length * memory_length * self.n_heads * self.d_head
-    return queries + 2 * keys + 2 * scores + self.output_flops(length)
+    scores = self.score_flops(length, memory_length)
+    return queries + 2 * keys + scores + self.output_flops(length)
+
+  def score_flops(self, length: int, memory_length: int) -> int:
+    """Of the products without weights: with keys, and with values."""
+    return 4 * length * memory_length * self.n_heads * self.d_head
 
   def output_flops(self, length: int) -> int:
     """Of the output projection alone."""

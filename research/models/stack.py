@@ -237,7 +237,11 @@ class Stack(nnx.Module):
       block, key = layer
       return block(x, around, key, attention_weights=attention_weights)[:2]
 
-    apply = jax.checkpoint(apply, prevent_cse=False) if cfg.remat else apply
+    if cfg.remat:
+      policies = jax.checkpoint_policies
+      kept = policies.dots_with_no_batch_dims_saveable
+      policy = kept if cfg.remat == 'dots' else None
+      apply = jax.checkpoint(apply, prevent_cse=False, policy=policy)
     unroll = cfg.unroll or 1
     x, weights = jax.lax.scan(apply, x, (self.blocks, keys), unroll=unroll)
     return self._leave(x), weights
