@@ -7,7 +7,7 @@ import pytest
 import tiny_study
 
 from research.config import BadInput
-from research.study import calibration, listing
+from research.study import calibration, listing, trials
 from research.study.calibration import Cost, Costs
 from research.study.executors import InProcess
 from research.study.plan import Grid, StudyConfig, cells
@@ -75,7 +75,7 @@ def test_a_steps_memory_is_its_arguments_and_what_lies_between():
     cfg = dataclasses.replace(
       tiny_study.TRAIN,
       batch_size=batch,
-      data=dataclasses.replace(tiny_study.DATA, corpus=calibration.TEXT),
+      data=dataclasses.replace(tiny_study.DATA, corpus=trials.TEXT),
     )
     found.append(loop.memory(cfg))
   assert 3 * 4 * tiny_study.TRAIN.model.n_params < found[0]

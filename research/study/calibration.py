@@ -2,8 +2,8 @@
 
 The cells of a shape share a compiled step. As many shapes as a minute allows
 are compiled and stepped, first those that are furthest apart, by the executor
-that the study itself will use; what the others take follows from these. The
-text is a small stand-in, so that nothing is fetched or tokenised for a plan.
+that the study itself will use (`trials.py`); what the others take follows from
+these.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,37 +15,20 @@ import tempfile
 import time
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 import scipy.optimize
 
 from research import config, files, provenance, sharding
 from research.config import BadInput
 from research.data import cache
-from research.data.markov import Markov
-from research.data.pipeline import DataConfig
-from research.data.tokenizers import Bytes
+from research.study import trials
 from research.study.cells import Cell
 from research.study.plan import StudyConfig, cells, groups
 from research.study.published import GIB
-from research.train import loop
-from research.train.checkpoints import Checkpoints
 from research.train.config import TrainConfig
-from research.train.peak import peak
 
-BUDGET = 42.0
-"""Seconds after which no other shape is tried."""
-
-TRIAL = 0.5
-"""Seconds of steps, at the rate that the study states."""
-
-LEAST = 10
-"""Steps of a trial: the first is not timed, and one alone tells little."""
-
-STATE = 16
-"""Bytes a parameter: itself, its gradient and two moments."""
-
-TEXT = Markov(n_documents=64)
+BUDGET = 32.0
+"""Seconds after which no other shape is compiled."""
 
 
 class Cost(NamedTuple):
@@ -116,8 +99,8 @@ def calibrate(study: StudyConfig) -> Costs:
     tried = _try(study, firsts)
     if firsts and not tried:
       raise BadInput(
-        f'no shape of the study makes {LEAST} steps on this device within'
-        f' {BUDGET:.0f} s'
+        f'no shape of the study makes {trials.LEAST} steps on this device'
+        f' within {BUDGET:.0f} s'
       )
     files.write_whole(path, json.dumps(tried))
   known = {int(i): Cost(**cost, measured=True) for i, cost in tried.items()}
@@ -159,7 +142,7 @@ def check_memory(study: StudyConfig, costs: Costs | None = None) -> None:
     if costs is not None and cell.name in costs.by_cell:
       needed[cell.name] = costs.by_cell[cell.name].memory or 0
     elif isinstance(cell.config, TrainConfig):
-      needed[cell.name] = _state(cell.config)
+      needed[cell.name] = trials.state(cell.config)
   if not needed:
     return
   worst = max(needed, key=lambda name: needed[name])
@@ -174,64 +157,26 @@ def check_memory(study: StudyConfig, costs: Costs | None = None) -> None:
     )
 
 
-class Trial(NamedTuple):
-  """What an executor does with a shape: steps it, and writes what it took.
-
-  Attributes:
-    folder: Where the findings go, a file a shape.
-    flops_per_second: The rate that decides how many steps are made.
-    deadline: Time (`time.time`) after which nothing is tried any more.
-  """
-
-  folder: pathlib.Path
-  flops_per_second: float
-  deadline: float
-
-  def __call__(self, what: tuple[int, TrainConfig], report: Any) -> None:
-    i, cfg = what
-    rate = min(self.flops_per_second, peak(jax.device_count()) or np.inf)
-    ends = time.time() + LEAST * cfg.flops_per_step / rate
-    if ends > self.deadline or _state(cfg) > sharding.memory():
-      return
-    n_sentinels = cfg.data.tokenizer.n_sentinels
-    data = DataConfig(
-      corpus=TEXT,
-      tokenizer=Bytes(n_sentinels=n_sentinels),
-      validation_share=0,
-    )
-    cfg = dataclasses.replace(
-      cfg,
-      data=data,
-      n_steps=int(np.clip(TRIAL * rate / cfg.flops_per_step, LEAST, 1000)),
-      warmup_steps=1,
-      checkpoints=Checkpoints(every=None),
-    )
-    with tempfile.TemporaryDirectory() as workdir:
-      found = loop.train(cfg, workdir)
-    assert found.tokens_per_second is not None
-    seconds = cfg.tokens_per_step / found.tokens_per_second
-    stepping = found.compile_seconds + (cfg.n_steps - 1) * seconds
-    cost = {
-      'seconds': seconds,
-      'save': found.seconds - stepping,
-      'memory': loop.memory(cfg),
-    }
-    files.write_whole(self.folder / f'{i}.json', json.dumps(cost))
-
-
 def _try(study: StudyConfig, firsts: Sequence[Cell]) -> dict[str, Any]:
   """What each shape that was tried takes, by its index."""
+
+  def listen(event):
+    if event.state == 'failed':
+      name = firsts[event.cell].name
+      raise BadInput(f'cell {name} cannot be tried: {event.reason}')
+
+  def alone(indices):
+    return [[(i, (i, firsts[i].config))] for i in indices]
+
   with tempfile.TemporaryDirectory() as name:
-    folder = pathlib.Path(name)
-    work = Trial(folder, study.flops_per_second, time.time() + BUDGET)
-    one_by_one = [[(i, (i, firsts[i].config))] for i in _spread(firsts)]
-
-    def listen(event):
-      if event.state == 'failed':
-        name = firsts[event.cell].name
-        raise BadInput(f'cell {name} cannot be tried: {event.reason}')
-
-    study.executor.run(one_by_one, work, listen)
+    folder, rate = pathlib.Path(name), study.flops_per_second
+    compiling = trials.Compilation(folder, rate, time.time() + BUDGET)
+    study.executor.run(alone(_spread(firsts)), compiling, listen)
+    compiled = [
+      i for i in range(len(firsts)) if (folder / f'{i}.json').exists()
+    ]
+    if compiled:
+      study.executor.run(alone(compiled), trials.Trial(folder, rate), listen)
     return {p.stem: json.loads(p.read_text()) for p in folder.iterdir()}
 
 
@@ -313,12 +258,6 @@ def _features(cell: Cell) -> np.ndarray:
       rows * pairs * model.n_layers * heads,
     ]
   )
-
-
-def _state(cfg: TrainConfig) -> float:
-  """Bytes of parameters, gradients and moments on a device."""
-  parts = cfg.parallelism.fsdp * cfg.parallelism.tensor
-  return STATE * cfg.model.n_params / parts
 
 
 def _trained(cell: Cell) -> bool:

@@ -1,0 +1,118 @@
+"""Shapes tried on a device: compiled by some processes, stepped by others.
+
+The text is a small stand-in, so that nothing is fetched or tokenised.
+"""
+
+import dataclasses
+import json
+import pathlib
+import tempfile
+import time
+from typing import Any, NamedTuple
+
+from etils import epath
+import jax
+import numpy as np
+
+from research import files, sharding
+from research.data.markov import Markov
+from research.data.pipeline import DataConfig
+from research.data.tokenizers import Bytes
+from research.study import store
+from research.train import loop
+from research.train.checkpoints import Checkpoints
+from research.train.config import TrainConfig
+from research.train.metrics import Logging
+from research.train.peak import peak
+
+TRIAL = 0.6
+"""Seconds of steps, at the rate that the study states."""
+
+LEAST = 10
+"""Steps of a trial: the first is not timed, and one alone tells little."""
+
+STATE = 16
+"""Bytes a parameter: itself, its gradient and two moments."""
+
+TEXT = Markov(n_documents=64)
+
+
+class Compilation(NamedTuple):
+  """What an executor does with a shape first: compiles what a run will.
+
+  A process that has compiled makes slower steps than one that has read what it
+  runs (a tenth and more on a CPU), so steps are timed by others.
+
+  Attributes:
+    folder: Where the findings go, a file a shape.
+    flops_per_second: At which the steps of a trial must fit in.
+    deadline: Time (`time.time`) after which nothing is compiled any more.
+  """
+
+  folder: pathlib.Path
+  flops_per_second: float
+  deadline: float
+
+  def __call__(self, what: tuple[int, TrainConfig], report: Any) -> None:
+    i, cfg = what
+    ends = time.time() + LEAST * cfg.flops_per_step / _rate(self)
+    if ends > self.deadline or state(cfg) > sharding.memory():
+      return
+    cfg = _stand_in(cfg, LEAST)
+    memory = loop.memory(cfg)
+    jax.block_until_ready(loop.program(cfg).begin(cfg.seed))
+    files.write_whole(self.folder / f'{i}.json', json.dumps({'memory': memory}))
+
+
+class Trial(NamedTuple):
+  """What an executor does with a compiled shape: steps it.
+
+  Attributes:
+    folder: As of `Compilation`; what it took is added there.
+    flops_per_second: The rate that decides how many steps are made.
+  """
+
+  folder: pathlib.Path
+  flops_per_second: float
+
+  def __call__(self, what: tuple[int, TrainConfig], report: Any) -> None:
+    i, cfg = what
+    n_steps = int(TRIAL * _rate(self) / cfg.flops_per_step)
+    cfg = _stand_in(cfg, int(np.clip(n_steps, LEAST, 1000)))
+    with tempfile.TemporaryDirectory() as workdir:
+      found = loop.train(cfg, workdir)
+      curve = store.curve(epath.Path(workdir))
+    # The first steps wait for text, and others for what else the device does.
+    pace = float(np.nanmedian(curve['tokens_per_second'].to_numpy(float)))
+    seconds = cfg.tokens_per_step / pace
+    stepping = found.compile_seconds + (cfg.n_steps - 1) * seconds
+    path = self.folder / f'{i}.json'
+    cost = {
+      **json.loads(path.read_text()),
+      'seconds': seconds,
+      'save': max(found.seconds - stepping, 0.0),
+    }
+    files.write_whole(path, json.dumps(cost))
+
+
+def _rate(work: Compilation | Trial) -> float:
+  return min(work.flops_per_second, peak(jax.device_count()) or np.inf)
+
+
+def _stand_in(cfg: TrainConfig, n_steps: int) -> TrainConfig:
+  """`n_steps` of the same shape, on a text that is made on the spot."""
+  tokenizer = Bytes(n_sentinels=cfg.data.tokenizer.n_sentinels)
+  return dataclasses.replace(
+    cfg,
+    data=DataConfig(corpus=TEXT, tokenizer=tokenizer, validation_share=0),
+    n_steps=n_steps,
+    warmup_steps=1,
+    checkpoints=Checkpoints(every=None),
+    logging=Logging(every=max(n_steps // 20, 1)),
+  )
+
+
+def state(cfg: TrainConfig) -> float:
+  """Bytes of parameters, gradients and moments on a device."""
+  parts = cfg.parallelism.fsdp * cfg.parallelism.tensor
+  return STATE * cfg.model.n_params / parts
