@@ -152,3 +152,26 @@ def test_rows_of_a_cache_can_be_taken_in_any_order():
   expected = after(model, source, prompts, token)
   found = after(model, source, prompts, token[order], order)
   np.testing.assert_allclose(found, expected[order], rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize('n_kv_heads, n_rows', [(1, 1), (1, 3), (2, 1), (2, 3)])
+def test_a_loop_over_tokens_writes_the_cache_where_it_is(n_kv_heads, n_rows):
+  """Or each token would copy all that was read before."""
+  cfg = variants.config('decoder', n_kv_heads=n_kv_heads, d_head=8)
+  model = variants.build(cfg)
+  layers, cache = model.layers(), model.start(n_rows, 48)
+
+  @functools.partial(jax.jit, donate_argnums=0)
+  def write(cache):
+    def turn(state):
+      i, cache, token = state
+      logits, cache = model.extend(cache, token, jnp.ones_like(token), layers)
+      return i + 1, cache, jnp.argmax(logits, axis=-1, keepdims=True)
+
+    first = jnp.zeros((n_rows, 1), jnp.int32)
+    return jax.lax.while_loop(lambda s: s[0] < 5, turn, (0, cache, first))
+
+  shape = ','.join(map(str, cache.read[0].keys.shape))
+  lines = write.lower(cache).compile().as_text().splitlines()
+  held = [line for line in lines if f'f32[{shape}]' in line]
+  assert held and not [line for line in held if ' copy(' in line]

@@ -100,6 +100,13 @@ def test_the_linear_map_and_its_gradient_are_those_of_tensordot(
     np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6 * scale)
 
 
+@pytest.mark.parametrize('d, n', [(6, 5), (5, 5), (6, 24), (6, 25), (512, 512)])
+def test_one_row_is_multiplied_as_in_a_batch(d, n):
+  x, w = jnp.asarray(normal(2, d)), jnp.asarray(normal(d, n, seed=1))
+  both = layers.linear(x, w)
+  np.testing.assert_allclose(layers.linear(x[:1], w), both[:1], atol=5e-5)
+
+
 def test_weights_of_a_bfloat16_map_have_float32_gradients():
   x, w = jnp.asarray(normal(3, 4), jnp.bfloat16), jnp.asarray(normal(4, 5))
   y, pull = jax.vjp(lambda x, w: layers.linear(x, w, 1, jnp.float32), x, w)
