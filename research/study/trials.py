@@ -40,8 +40,8 @@ TEXT = Markov(n_documents=64)
 class Compilation(NamedTuple):
   """What an executor does with a shape first: compiles what a run will.
 
-  A process that has compiled makes slower steps than one that has read what it
-  runs (a tenth and more on a CPU), so steps are timed by others.
+  Steps are timed when nothing is compiled any more: between compilations they
+  came out a fifth too slow (BUILD.md, Cost before launch).
 
   Attributes:
     folder: Where the findings go, a file a shape.
