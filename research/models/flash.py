@@ -41,17 +41,10 @@ def attend(
   causal: bool,
   implementation: Literal['cudnn', 'xla'] = 'cudnn',
 ) -> Float[Array, 'b t n h']:
-  """`dot_product.attend` without bias and dropout.
+  """`dot_product.attend` without bias and dropout; arguments as there.
 
-  Args:
-    q: Queries.
-    k: Keys.
-    v: Values.
-    mask: Which keys each query looks at.
-    scale: Factor on q·k.
-    causal: Whether `mask` hides every key after its query; such blocks are
-      skipped.
-    implementation: Of JAX's function.
+  Blocks that `causal` hides are skipped. `implementation` is that of JAX's
+  function.
   """
   y = jax.nn.dot_product_attention(
     q,

@@ -266,7 +266,8 @@ def _trained(cell: Cell) -> bool:
 
 def _kept(study: StudyConfig) -> pathlib.Path:
   """Where this study's findings on this device are kept."""
-  told = json.dumps([provenance.provenance(), study.executor.at_once])
+  at_once = study.executor.at_once
+  told = json.dumps([provenance.provenance(), at_once, Cost._fields])
   here = hashlib.sha256(told.encode()).hexdigest()[:12]
   name = f'{config.fingerprint(study)}-{here}.json'
   return cache.default_folder() / 'calibration' / name
