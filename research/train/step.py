@@ -127,11 +127,11 @@ def update(
   if axis:
     gradients, sums = jax.lax.psum((gradients, sums), axis)
   weight = jnp.maximum(sums['weight'], 1e-9)
-  gradients = jax.tree.map(lambda g: g / weight, gradients)
-  norm = optax.tree.norm(gradients)
+  norm = optax.tree.norm(gradients) / weight
+  scale = 1 / weight
   if clip is not None:
-    scale = jnp.minimum(1.0, clip / jnp.maximum(norm, 1e-9))
-    gradients = jax.tree.map(lambda g: g * scale, gradients)
+    scale *= jnp.minimum(1.0, clip / jnp.maximum(norm, 1e-9))
+  gradients = jax.tree.map(lambda g: g * scale, gradients)
   factor = schedule(state.step, hyper.horizon, hyper.warmup)
   rate = jnp.asarray(hyper.learning_rate, jnp.float32) * factor
   moves, opt_state = optimizer.update(gradients, state.opt_state, state.trained)
