@@ -160,8 +160,9 @@ def _softmax(q, k, mask, bias):
     scores = scores + bias
   mask = mask[:, None, None]
   scores = scores + jnp.where(mask, 0.0, MASKED)
-  e = jnp.exp(scores - jnp.max(scores, axis=-1, keepdims=True))
-  seeing = jnp.any(mask, axis=-1, keepdims=True)
+  most = jnp.max(scores, axis=-1, keepdims=True)
+  e = jnp.exp(scores - most)
+  seeing = most > MASKED / 2
   return e * jnp.where(seeing, 1 / jnp.sum(e, axis=-1, keepdims=True), 0.0)
 
 
