@@ -237,13 +237,18 @@ class MLP(nnx.Module):
     self.down_bias = zeros(d, 'embed') if spec.bias else None
 
   def __call__(self, x: Float[Array, 'b t d']) -> Float[Array, 'b t d']:
-    y = affine(x, self.up, self.up_bias)
-    if self.gate is None:
-      y = activation(self.spec.activation, y)
-    else:
-      gate = affine(x, self.gate, self.gate_bias)
-      y = activation(self.spec.activation, gate) * y
-    return affine(y, self.down, self.down_bias)
+    up = affine(x, self.up, self.up_bias)
+    gate = None if self.gate is None else affine(x, self.gate, self.gate_bias)
+    y = _activated(up, gate, self.down[...], self.spec.activation)
+    bias = self.down_bias
+    return y if bias is None else y + bias[...].astype(y.dtype)
+
+
+@_from_input(static=(3,))
+def _activated(up, gate, down, name):
+  """The activated hidden layer times `down`; it is not kept for the gradient."""
+  y = activation(name, up) if gate is None else activation(name, gate) * up
+  return linear(y, down)
 
 
 def affine(
