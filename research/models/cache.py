@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from research.models.config import StackShape
+from research.models.shape import StackShape
 
 
 class KeysValues(NamedTuple):

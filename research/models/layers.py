@@ -246,7 +246,7 @@ class MLP(nnx.Module):
 
 @_from_input(static=(3,))
 def _activated(up, gate, down, name):
-  """The activated hidden layer times `down`; it is not kept for the gradient."""
+  """The activated layer, not kept for the gradient, times `down`."""
   y = activation(name, up) if gate is None else activation(name, gate) * up
   return linear(y, down)
 

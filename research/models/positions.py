@@ -16,7 +16,7 @@ import numpy as np
 
 from research.config import BadInput
 from research.models import layers, parts
-from research.models.config import StackShape
+from research.models.shape import StackShape
 
 
 class NoPosition(nnx.Module):

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from research.models import layers, positions
 from research.models.attention import Attention, visible
 from research.models.cache import Cache, KeysValues, Memory
-from research.models.config import StackShape
+from research.models.shape import StackShape
 
 
 class Surroundings(NamedTuple):
