@@ -165,19 +165,23 @@ def _try(study: StudyConfig, firsts: Sequence[Cell]) -> dict[str, Any]:
       name = firsts[event.cell].name
       raise BadInput(f'cell {name} cannot be tried: {event.reason}')
 
-  def alone(indices):
-    return [[(i, (i, firsts[i].config))] for i in indices]
+  def work(indices):
+    return [(i, (i, firsts[i].config)) for i in indices]
 
   with tempfile.TemporaryDirectory() as name:
     folder, rate = pathlib.Path(name), study.flops_per_second
     compiling = trials.Compilation(folder, rate, time.time() + BUDGET)
-    study.executor.run(alone(_spread(firsts)), compiling, listen)
+    each = [work([i]) for i in _spread(firsts)]
+    study.executor.run(each, compiling, listen)
     compiled = [
       i for i in range(len(firsts)) if (folder / f'{i}.json').exists()
     ]
-    if compiled:
-      study.executor.run(alone(compiled), trials.Trial(folder, rate), listen)
-    return {p.stem: json.loads(p.read_text()) for p in folder.iterdir()}
+    # A process makes all trials of a shape, having loaded its program once.
+    n = study.executor.at_once
+    shared = [work(compiled[k::n] * trials.ROUNDS) for k in range(n)]
+    trying = trials.Trial(folder, rate)
+    study.executor.run([group for group in shared if group], trying, listen)
+    return trials.found(folder)
 
 
 def _spread(firsts: Sequence[Cell]) -> list[int]:

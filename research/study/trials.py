@@ -25,8 +25,11 @@ from research.train.config import TrainConfig
 from research.train.metrics import Logging
 from research.train.peak import peak
 
-TRIAL = 0.6
-"""Seconds of steps, at the rate that the study states."""
+TRIAL = 0.25
+"""Seconds of steps of a trial, at the rate that the study states."""
+
+ROUNDS = 3
+"""Trials of each shape, some time apart: a shared machine has slow seconds."""
 
 LEAST = 10
 """Steps of a trial: the first is not timed, and one alone tells little."""
@@ -65,10 +68,10 @@ class Compilation(NamedTuple):
 
 
 class Trial(NamedTuple):
-  """What an executor does with a compiled shape: steps it.
+  """What an executor does with a compiled shape: steps it, `ROUNDS` times.
 
   Attributes:
-    folder: As of `Compilation`; what it took is added there.
+    folder: As of `Compilation`; what each trial took is added there.
     flops_per_second: The rate that decides how many steps are made.
   """
 
@@ -87,12 +90,19 @@ class Trial(NamedTuple):
     seconds = cfg.tokens_per_step / pace
     stepping = found.compile_seconds + (cfg.n_steps - 1) * seconds
     path = self.folder / f'{i}.json'
-    cost = {
-      **json.loads(path.read_text()),
-      'seconds': seconds,
-      'save': max(found.seconds - stepping, 0.0),
-    }
+    cost = json.loads(path.read_text())
+    cost.setdefault('seconds', []).append(seconds)
+    cost.setdefault('save', []).append(max(found.seconds - stepping, 0.0))
     files.write_whole(path, json.dumps(cost))
+
+
+def found(folder: pathlib.Path) -> dict[str, dict[str, float | None]]:
+  """What each tried shape takes, by its index: medians of its trials."""
+  costs = {p.stem: json.loads(p.read_text()) for p in folder.iterdir()}
+  return {
+    i: {name: value and float(np.median(value)) for name, value in cost.items()}
+    for i, cost in costs.items()
+  }
 
 
 def _rate(work: Compilation | Trial) -> float:
