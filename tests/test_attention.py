@@ -1,5 +1,7 @@
 """Attention equals a softmax written out in numpy, whoever may see whom."""
 
+import dataclasses
+
 import by_hand
 from flax import nnx
 import jax.numpy as jnp
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 
 from research.models import parts
-from research.models.attention import Attention, visible
+from research.models.attention import Attention, Joined, visible
 
 
 def normal(*size: int, seed: int = 0) -> np.ndarray:
@@ -42,6 +44,24 @@ def test_a_grouped_module_is_a_multi_head_one_with_weights_repeated(n_kv_heads):
     strict=True,
   ):
     np.testing.assert_allclose(ours, theirs, atol=2e-6)
+
+
+@pytest.mark.parametrize('n_kv_heads', [4, 2, 1])
+def test_one_product_gives_the_queries_keys_and_values_of_three(n_kv_heads):
+  apart = module(n_kv_heads)
+  apart.spec = dataclasses.replace(apart.spec, clip=0.7)
+  for i, name in enumerate(('query_bias', 'key_bias', 'value_bias')):
+    bias = getattr(apart, name)
+    bias[...] = jnp.asarray(normal(*bias.shape, seed=i))
+  x, angles = jnp.asarray(normal(2, 5, 8)), jnp.asarray(normal(2, 5, 1))
+  joined = Joined(apart)
+  names = {'every', 'every_bias', 'out', 'out_bias'}
+  assert set(nnx.to_pure_dict(nnx.state(joined))) == names
+  for ours, theirs in zip(
+    joined.heads(x, angles), apart.heads(x, angles), strict=True
+  ):
+    assert np.abs(ours).max() > 0.5
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
 def test_as_many_key_heads_as_query_heads_is_multi_head_attention():

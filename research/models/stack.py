@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from research.models import layers, positions
-from research.models.attention import Attention, visible
+from research.models.attention import Attention, Joined, visible
 from research.models.cache import Cache, KeysValues, Memory
 from research.models.shape import StackShape
 
@@ -91,17 +91,17 @@ class Block(nnx.Module):
     keys = iter([None] * 6 if key is None else jax.random.split(key, 6))
 
     def attention(y):
-      read = KeysValues.of(*self.attention.project(y, around.angles))
+      queries, *own = self.attention.heads(y, around.angles)
+      read = KeysValues.of(*own)
       if past is not None:
         assert around.start is not None
         read = past.read.write(read, around.start)
       made.append(read)
       y, weights['self'] = self.attention.read(
-        y,
+        queries,
         *read.read(len(y)),
         around.mask,
         bias=around.bias,
-        angles=around.angles,
         causal=around.causal,
         key=next(keys),
         **how,
@@ -117,7 +117,11 @@ class Block(nnx.Module):
         assert past.memory is not None
         read = past.memory
       y, weights['cross'] = self.cross.read(
-        y, *read.read(len(y)), around.memory_mask, key=next(keys), **how
+        self.cross.queries(y),
+        *read.read(len(y)),
+        around.memory_mask,
+        key=next(keys),
+        **how,
       )
       return layers.dropout(y, cfg.dropout, next(keys))
 
@@ -297,12 +301,15 @@ class Stack(nnx.Module):
     """The blocks, each with arrays of its own.
 
     A loop over tokens reads these faster: from the stacked ones every product
-    would first copy its layer.
+    would first copy its layer. Queries, keys and values are one product.
     """
-    return tuple(
-      jax.tree.map(lambda x, i=i: x[i], self.blocks)
-      for i in range(self.shape.n_layers)
-    )
+
+    def layer(i):
+      block = jax.tree.map(lambda x: x[i], self.blocks)
+      block.attention = Joined(block.attention)
+      return block
+
+    return tuple(map(layer, range(self.shape.n_layers)))
 
   def remember(
     self, memory: Float[Array, 'b m d'], segments: Int[Array, 'b m']
