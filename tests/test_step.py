@@ -197,6 +197,26 @@ def test_the_gradient_is_that_of_all_losses_over_all_weights():
     np.testing.assert_allclose(metrics['loss'], loss, rtol=1e-5)
 
 
+@pytest.mark.parametrize('name', ['one', 'fsdp', 'pmap'])
+def test_a_blank_state_steps_as_the_first_does(name, compilations):
+  """It has the first state's places; at most copies for pmap are compiled."""
+  made = program(layout={**LAYOUTS, 'one': ONE}[name])
+  (batch,) = batches(1)
+  leaves, _ = made.step(made.begin(0), batch, HYPER)
+  before = len(compilations)
+  blank = made.blank()
+  assert not any(
+    np.any(np.asarray(x))
+    for x in blank
+    if not jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+  )
+  for ours, theirs in zip(blank, leaves, strict=True):
+    assert ours.sharding.is_equivalent_to(theirs.sharding, ours.ndim)
+  _, metrics = made.step(blank, batch, HYPER)
+  assert len(compilations) - before == (name == 'pmap')
+  assert np.isfinite(metrics['loss'])
+
+
 def test_horizon_warmup_and_rate_share_one_program(compilations):
   p = program(optimizer=AdamW(weight_decay=0.0))
   state = p.begin(0)

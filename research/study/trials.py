@@ -61,9 +61,7 @@ class Compilation(NamedTuple):
     ends = time.time() + LEAST * cfg.flops_per_step / _rate(self)
     if ends > self.deadline or state(cfg) > sharding.memory():
       return
-    cfg = _stand_in(cfg, LEAST)
-    memory = loop.memory(cfg)
-    jax.block_until_ready(loop.program(cfg).begin(cfg.seed))
+    memory = loop.memory(_stand_in(cfg, LEAST))
     files.write_whole(self.folder / f'{i}.json', json.dumps({'memory': memory}))
 
 
@@ -83,7 +81,7 @@ class Trial(NamedTuple):
     n_steps = int(TRIAL * _rate(self) / cfg.flops_per_step)
     cfg = _stand_in(cfg, int(np.clip(n_steps, LEAST, 1000)))
     with tempfile.TemporaryDirectory() as workdir:
-      found = loop.train(cfg, workdir)
+      found = loop.rehearse(cfg, workdir)
       curve = store.curve(epath.Path(workdir))
     # The first steps wait for text, and others for what else the device does.
     pace = float(np.nanmedian(curve['tokens_per_second'].to_numpy(float)))

@@ -50,7 +50,7 @@ class Job:
     batches: From (steps made, data hash so far or None): each further step's
       batch, whole in every process, with the data hash after it.
     hyper: Learning rate, warm-up and horizon.
-    seed: Of the initial state.
+    seed: Of the initial state; None: it is all zeros.
     n_steps: Steps of the run.
     cost: Of a step.
     checkpoints: When it is saved.
@@ -60,7 +60,7 @@ class Job:
   program: Program
   batches: Callable[[int, str | None], Batches]
   hyper: Hyper
-  seed: int
+  seed: int | None
   n_steps: int
   cost: Cost
   checkpoints: Checkpoints
@@ -123,10 +123,12 @@ class _Fit:
     self.start = about.get('step', 0)
     self.earlier = about.get('seconds', 0.0)
     self.data_hash = about.get('data_hash')
-    if state is None:
-      self.leaves = program.begin(job.seed)
-    else:
+    if state is not None:
       self.leaves = program.leaves(state)
+    elif job.seed is None:
+      self.leaves = program.blank()
+    else:
+      self.leaves = program.begin(job.seed)
     self.curve = Curve(
       folder,
       job.logging,

@@ -21,7 +21,7 @@ from research.objectives.language import cross_entropy
 from research.train import workdir as workdirs
 from research.train.checkpoints import Checkpoints, Folder
 from research.train.config import TrainConfig
-from research.train.fit import Job, Progress, Stopped, fit
+from research.train.fit import Job, Outcome, Progress, Stopped, fit
 from research.train.metrics import Cost, Logging
 from research.train.step import Hyper, Program, TrainState
 
@@ -223,6 +223,18 @@ def memory(cfg: TrainConfig) -> int | None:
   with contextlib.closing(job.batches(0, None)) as batches:
     batch, _ = next(batches)
   return job.program.memory(batch, job.hyper)
+
+
+def rehearse(cfg: TrainConfig, folder: Path) -> Outcome:
+  """Makes the steps of `cfg` from a state of zeros, as a plan's trials do.
+
+  They take what any steps take, and `init` need not be compiled.
+
+  Raises:
+    BadInput: As `train`.
+  """
+  job = dataclasses.replace(_job(cfg), seed=None)
+  return fit(job, epath.Path(folder))
 
 
 def _job(cfg: TrainConfig) -> Job:

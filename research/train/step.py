@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from flax import nnx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from research import sharding
@@ -268,6 +269,16 @@ class Program:
   def begin(self, seed: int) -> list[jax.Array]:
     """The state before the first step of the run that `seed` names."""
     return self.leaves(self._begin(jax.random.key(seed)))
+
+  def blank(self) -> list[jax.Array]:
+    """A state of zeros, for which nothing is compiled: a trial's."""
+
+    def zeros(x):
+      if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        return jax.device_put(jax.random.key(0), x.sharding)
+      return jax.device_put(np.zeros(x.shape, x.dtype), x.sharding)
+
+    return self.leaves(jax.tree.map(zeros, self.abstract))
 
   def step(
     self, leaves: list[jax.Array], batch: Mapping[str, Any], hyper: Hyper
