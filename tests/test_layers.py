@@ -2,6 +2,7 @@
 
 import math
 
+from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 import jax
@@ -118,6 +119,44 @@ def test_weights_of_a_bfloat16_map_have_float32_gradients():
   )
   expected = np.asarray(x, np.float32).sum(0)[:, None] * np.ones((4, 5))
   np.testing.assert_allclose(dw, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize('gated', [False, True])
+def test_an_mlp_is_its_formula_and_keeps_no_activated_layer(gated):
+  """Value and gradient, by JAX of the formula written out; what is kept."""
+  spec = parts.MLP(
+    d_model=6, d_ff=10, activation='gelu_tanh', gated=gated, bias=True
+  )
+  mlp = layers.MLP(spec, nnx.Rngs(0))
+  for i, bias in enumerate((mlp.up_bias, mlp.gate_bias, mlp.down_bias)):
+    if bias is not None:
+      bias[...] = jnp.asarray(normal(*bias.shape, seed=i))
+  graph, params = nnx.split(mlp)
+  x = jnp.asarray(normal(2, 5, 6))
+
+  def ours(params, x):
+    return nnx.merge(graph, params)(x)
+
+  def plain(p, x):
+    y = x @ p['up'] + p['up_bias']
+    if gated:
+      y = y * jax.nn.gelu(x @ p['gate'] + p['gate_bias'])
+    else:
+      y = jax.nn.gelu(y)
+    return y @ p['down'] + p['down_bias']
+
+  value, back = jax.vjp(ours, params, x)
+  expected, by_jax = jax.vjp(plain, nnx.to_pure_dict(params), x)
+  np.testing.assert_allclose(value, expected, atol=1e-5)
+  (d_params, dx), theirs = back(value), by_jax(value)
+  for a, b in zip(
+    jax.tree.leaves((nnx.to_pure_dict(d_params), dx)),
+    jax.tree.leaves(theirs),
+    strict=True,
+  ):
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+  kept = [k for k in jax.tree.leaves(back) if jnp.shape(k) == (2, 5, 10)]
+  assert len(kept) == 1 + gated
 
 
 def test_dropout_zeroes_its_share_and_keeps_the_mean():
