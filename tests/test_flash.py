@@ -47,7 +47,7 @@ def test_the_kernel_is_asked_for_what_attend_computes(causal, kv_heads):
     for attend in (fused, dot_product.attend)
   ]
   jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-6), *found
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=2e-6), *found
   )
 
 

@@ -117,7 +117,7 @@ class Attention(nnx.Module):
     key: jax.Array | None = None,
     weights: bool = False,
   ) -> tuple[Float[Array, 'b t d'], Float[Array, 'b n t s'] | None]:
-    """What each of `queries` reads from keys and values that `project` made.
+    """What each query reads from keys and values that `project` made.
 
     Returns:
       The output and, if asked for, the attention weights before dropout,

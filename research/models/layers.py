@@ -240,8 +240,7 @@ class MLP(nnx.Module):
     up = affine(x, self.up, self.up_bias)
     gate = None if self.gate is None else affine(x, self.gate, self.gate_bias)
     y = _activated(up, gate, self.down[...], self.spec.activation)
-    bias = self.down_bias
-    return y if bias is None else y + bias[...].astype(y.dtype)
+    return _plus(y, self.down_bias, y.shape[-1:])
 
 
 @_from_input(static=(3,))
@@ -258,7 +257,11 @@ def affine(
   n_in: int = 1,
 ) -> Float[Array, '...']:
   """`linear(x, w)` plus the bias, if there is one, in x's dtype."""
-  y = linear(x, w[...], n_in)
+  return _plus(linear(x, w[...], n_in), bias, w.shape[n_in:])
+
+
+def _plus(y, bias: nnx.Param | None, shape: tuple[int, ...]):
+  """`y` plus the bias, if there is one, as its last dimensions are."""
   if bias is None:
     return y
-  return y + bias[...].reshape(w.shape[n_in:]).astype(y.dtype)
+  return y + bias[...].reshape(shape).astype(y.dtype)

@@ -43,8 +43,7 @@ TEXT = Markov(n_documents=64)
 class Compilation(NamedTuple):
   """What an executor does with a shape first: compiles what a run will.
 
-  Steps are timed when nothing is compiled any more: between compilations they
-  came out a fifth too slow (BUILD.md, Cost before launch).
+  Steps are timed when nothing is compiled any more, by other processes.
 
   Attributes:
     folder: Where the findings go, a file a shape.
@@ -81,16 +80,16 @@ class Trial(NamedTuple):
     n_steps = int(TRIAL * _rate(self) / cfg.flops_per_step)
     cfg = _stand_in(cfg, int(np.clip(n_steps, LEAST, 1000)))
     with tempfile.TemporaryDirectory() as workdir:
-      found = loop.rehearse(cfg, workdir)
+      outcome = loop.rehearse(cfg, workdir)
       curve = store.curve(epath.Path(workdir))
     # The first steps wait for text, and others for what else the device does.
     pace = float(np.nanmedian(curve['tokens_per_second'].to_numpy(float)))
     seconds = cfg.tokens_per_step / pace
-    stepping = found.compile_seconds + (cfg.n_steps - 1) * seconds
+    stepping = outcome.compile_seconds + (cfg.n_steps - 1) * seconds
     path = self.folder / f'{i}.json'
     cost = json.loads(path.read_text())
     cost.setdefault('seconds', []).append(seconds)
-    cost.setdefault('save', []).append(max(found.seconds - stepping, 0.0))
+    cost.setdefault('save', []).append(max(outcome.seconds - stepping, 0.0))
     files.write_whole(path, json.dumps(cost))
 
 
