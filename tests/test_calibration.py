@@ -138,6 +138,8 @@ def test_a_study_that_takes_too_much_is_one_line():
   long = known_costs(study, 3600.0)
   with pytest.raises(BadInput, match=r'max_hours=2: .* about 40 hours here'):
     calibration.check_time(study, long, 2)
+  with pytest.raises(BadInput, match=r'max_hours=nan: .* about 40 hours here'):
+    calibration.check_time(study, long, float('nan'))
   calibration.check_time(study, known_costs(study, 1.0), 2)
   large = known_costs(study, 1.0, memory=2.0**60)
   with pytest.raises(BadInput, match='needs 1.07e.09 GiB .* smaller model'):

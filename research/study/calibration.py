@@ -119,7 +119,7 @@ def check_time(study: StudyConfig, costs: Costs, max_hours: float) -> None:
     BadInput: It does.
   """
   hours = costs.total(study) / 3600
-  if hours > max_hours:
+  if not hours <= max_hours:  # NaN allows nothing.
     raise BadInput(
       f'max_hours={max_hours:g}: the study takes about {hours:.3g} hours here;'
       ' allow more, or plan fewer or smaller cells'
