@@ -15,9 +15,8 @@ from absl import flags
 from etils import epath
 
 from research import config, provenance
-from research.data import pipeline
 from research.study import listing, store
-from research.study.evaluation import Evaluation, check, evaluate
+from research.study.evaluation import Evaluation, check, evaluate, text
 from research.train import process, trained
 
 _WORKDIR = flags.DEFINE_string(
@@ -30,7 +29,7 @@ def main(how: Evaluation) -> None:
   process.prepare()
   workdir = epath.Path(_WORKDIR.value)
   found = trained.load(workdir)
-  cfg, dataset = found.model.cfg, pipeline.prepare(found.data)
+  cfg, dataset = found.model.cfg, text(found.data, how)
   check(cfg, dataset, how)
   kept = store.answers(workdir, found.step or 0)
   measured = evaluate(found.model, dataset, how, kept)

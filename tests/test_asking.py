@@ -181,3 +181,29 @@ def test_a_run_is_asked_further_tasks_by_command(study):
   asked = [row for row in rows if row['task'] == 'recall_2']
   assert {row['shots'] for row in asked} == {0, 1}
   assert all(row['revision'] and row['prompt_hash'] for row in asked)
+
+
+@pytest.mark.slow
+def test_a_run_reads_other_text_by_command(study, tmp_path):
+  frame = store.frame(study)
+  run = study / 'runs' / frame[frame.architecture == 'decoder'].run.iloc[0]
+  (tmp_path / 'news').mkdir()
+  text = 'A port, and é ships. ' * 40
+  (tmp_path / 'news' / '1.txt').write_text(text, encoding='utf-8')
+  command = [
+    *(sys.executable, '-m', 'experiments.evaluate', f'--workdir={run}'),
+    *('--config.corpus=TextFolder', f'--config.corpus.path={tmp_path}'),
+    *('--config.n_spans=2', '--config.span_length=2', '--config.context=8'),
+  ]
+  environment = {**os.environ, 'JAX_PLATFORMS': 'cpu'}
+  done = subprocess.run(
+    command, cwd=ROOT, env=environment, capture_output=True, text=True
+  )
+  assert done.returncode == 0, done.stderr
+  rows = store.read_rows(epath.Path(done.stdout.split('rows: ')[1].strip()))
+  read = [row for row in rows if row['task'] == 'validation']
+  assert {row['domain'] for row in rows} == {'all', 'news'}
+  # A byte is a token of this run: each of the text is predicted once.
+  assert {row['n'] for row in read} == {len(text.encode())}
+  assert all(f"path='{tmp_path}'" in row['rule'] for row in rows)
+  assert not frame.data_hash.isin([row['data_hash'] for row in rows]).any()

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import dataclasses
+import json
 import subprocess
 import sys
 import threading
@@ -225,3 +226,19 @@ def test_an_empty_side_of_the_split_is_told(tmp_path):
   for share in (-0.1, 1.0, float('nan')):
     with pytest.raises(BadInput, match='validation_share='):
       config(tmp_path, lines, validation_share=share)
+
+
+def test_other_text_is_held_out_whole(tmp_path):
+  cfg = config(tmp_path, tokenizer=BPE_SPEC)
+  lines = list(records(7, seed=1))
+  path = tmp_path / 'other.jsonl'
+  path.write_text('\n'.join(map(json.dumps, lines)))
+  other = pipeline.held_out(cfg, JSONL(path=str(path)))
+  assert not other.n_train_tokens
+  assert other.tokenizer.hash == prepare(cfg).tokenizer.hash
+  for domain, tokens in other.validation.items():
+    mine = [line['text'] for line in lines if line['domain'] == domain]
+    assert texts(other, tokens) == mine
+  (tmp_path / 'empty.jsonl').write_text('')
+  with pytest.raises(BadInput, match='is empty'):
+    pipeline.held_out(cfg, JSONL(path=str(tmp_path / 'empty.jsonl')))

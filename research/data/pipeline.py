@@ -130,18 +130,35 @@ def prepare(cfg: DataConfig) -> Dataset:
       one side empty.
     OSError: The cache cannot be written; nothing half-written is left.
   """
-  content, made = _content(cfg), tokenizer(cfg)
-  key = _key('tokens', content, cfg.validation_share, made.hash)
+  return _prepared(cfg, cfg.corpus, cfg.validation_share)
+
+
+def held_out(cfg: DataConfig, corpus: Corpus) -> Dataset:
+  """All of `corpus` as held-out text, in the tokens of `cfg`; nothing to train.
+
+  Raises:
+    BadInput: `corpus`, or the corpus that a tokenizer learns from, cannot be
+      read.
+    OSError: As `prepare`.
+  """
+  return _prepared(cfg, corpus, 1)
+
+
+def _prepared(
+  cfg: DataConfig, corpus: Corpus | Mixed, validation_share: float
+) -> Dataset:
+  made = tokenizer(cfg)
+  key = _key('tokens', _content(corpus), validation_share, made.hash)
   folder = cache.folder(
     _root(cfg) / f'tokens-{key}',
     store.is_whole,
     lambda draft: store.write(
-      draft, cfg.corpus.documents(), made, cfg.validation_share
+      draft, corpus.documents(), made, validation_share
     ),
   )
   parts, meta = store.read(folder)
   return Dataset(
-    train=parts.pop('train'),
+    train=parts.pop('train', np.empty(0, meta['dtype'])),
     validation={name.partition('/')[2]: x for name, x in parts.items()},
     tokenizer=made,
     hash=meta['hash'],
@@ -280,8 +297,8 @@ def _root(cfg: DataConfig) -> pathlib.Path:
   return pathlib.Path(cfg.cache_dir or cache.default_folder()).expanduser()
 
 
-def _content(cfg: DataConfig) -> str:
-  return f'{type(cfg.corpus).__name__} {cfg.corpus.content()}'
+def _content(corpus: Corpus | Mixed) -> str:
+  return f'{type(corpus).__name__} {corpus.content()}'
 
 
 def tokenizer(cfg: DataConfig) -> Tokenizer:
@@ -294,7 +311,7 @@ def tokenizer(cfg: DataConfig) -> Tokenizer:
   if not spec.trained:
     return spec.load(spec.train(()))
   key = _key(
-    'tokenizer', _content(cfg), cfg.validation_share, fingerprint(spec)
+    'tokenizer', _content(cfg.corpus), cfg.validation_share, fingerprint(spec)
   )
 
   def write(draft: pathlib.Path) -> None:

@@ -148,12 +148,12 @@ def _check_split(described: dict, share: float, least: float) -> None:
   n = sum(part['counts']['documents'] for part in described.values())
   if not n:
     raise BadInput('corpus: it has no documents')
-  if 'train' not in described:
+  if 'train' not in described and share < 1:
     raise BadInput(
       f'validation_share={share} leaves none of the {n} documents to train on;'
       ' lower it, or cut the text into more documents'
     )
-  if len(described) == 1 and share:
+  if len(described) == 1 and 0 < share < 1:
     raise BadInput(
       f'validation_share={share} holds out none of the {n} documents;'
       f' {math.ceil(least * 1e4 + 1e-9) / 1e4} would hold out one, 0 validates'

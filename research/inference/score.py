@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from tqdm import tqdm
 
 from research.config import BadInput
 from research.inference.frame import Frame
@@ -22,6 +23,9 @@ Pair = tuple[Ids, Ids]
 
 _LEAST = 32
 """Places of a row at least: many lengths share one program."""
+
+_SILENT = 5
+"""Seconds that scoring takes before a terminal shows how far it is."""
 
 
 class Nll(NamedTuple):
@@ -50,8 +54,11 @@ def target_nll(
     batch_size: Rows a forward pass; the last pass is filled up with copies.
   """
   n = len(batch['targets'])
-  parts = []
-  for start in range(0, n, batch_size):
+  parts: list[Any] = []
+  starts = range(0, n, batch_size)
+  for start in tqdm(
+    starts, 'score', unit='pass', leave=False, delay=_SILENT, disable=None
+  ):
     rows = np.minimum(np.arange(start, start + batch_size), n - 1)
     part = {
       name: np.asarray(x)[rows]
@@ -59,6 +66,8 @@ def target_nll(
       if name != 'weights'
     }
     parts.append(_nll(model, part, n_text=n_text))
+    if len(parts) > 1:  # The host waits for the pass before, never for this.
+      parts[-2] = jax.device_get(parts[-2])
   full, text, best = (
     np.concatenate([np.asarray(part[i]) for part in parts])[:n]
     for i in range(3)

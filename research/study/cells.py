@@ -101,12 +101,13 @@ def check(cell: Cell, how: Evaluation) -> None:
   """
   if isinstance(cell.config, Published):
     return
-  dataset, model = _dataset(cell.config.data), None
+  data, model = cell.config.data, None
+  _dataset(data)
   try:
     if not isinstance(cell.config, NGram):
       model = cell.config.model
       loop.check(cell.config)
-    evaluation.check(model, dataset, how)
+    evaluation.check(model, evaluation.text(data, how), how)
   except BadInput as error:
     raise BadInput(f'cell {cell.name}: {error}') from None
 
@@ -145,7 +146,7 @@ class Work(NamedTuple):
       kept = store.refused(run)
       if kept and kept[0]['weights_hash'] == facts['weights_hash']:
         return Measured(kept, [])  # It may have been another that was amiss.
-      dataset, costs = _dataset(data), []
+      dataset, costs = evaluation.text(data, self.evaluation), []
     elif isinstance(cell.config, NGram):
       dataset = _dataset(data)
       model, facts, costs = _count(cell.config, dataset)
@@ -166,7 +167,10 @@ class Work(NamedTuple):
       **provenance.provenance(),
     }
     found = evaluate(
-      model, dataset, self.evaluation, store.answers(run, facts.get('step'))
+      model,
+      evaluation.text(data, self.evaluation),
+      self.evaluation,
+      store.answers(run, facts.get('step')),
     )
     if isinstance(cell.config, Published):
       # Its spans are others than ours are: they never stand beside ours.

@@ -8,8 +8,10 @@ import numpy as np
 
 from research import files
 from research.config import BadInput
+from research.data import pipeline
+from research.data.corpora import Corpus
 from research.data.lossy import Lossy
-from research.data.pipeline import Dataset
+from research.data.pipeline import DataConfig, Dataset
 from research.evals import abilities, perplexity, yardstick
 from research.evals.perplexity import Row
 from research.evals.prompts import Prompting, Task
@@ -21,6 +23,9 @@ class Evaluation:
   """How much validation text each model reads, and what it is asked.
 
   Attributes:
+    corpus: Text that is read, all of it, by the tokenizer each model has; None:
+      what is held out of the corpus that it was trained on (an imported model:
+      of the embedded one).
     n_tokens: Most validation tokens of each domain, spread evenly over it.
     window: Tokens a row that are read together, and the stride; None: as many
       as the model was trained on (an n-gram model: 128).
@@ -36,6 +41,7 @@ class Evaluation:
     n_samples: Answers drawn for each item, from which PassUntil is told.
   """
 
+  corpus: Corpus | None = None
   n_tokens: int = 16_384
   window: int | None = None
   n_spans: int = 64
@@ -85,6 +91,19 @@ class Measured(NamedTuple):
 
   rows: list[Row]
   spans: list[Row]
+
+
+@functools.lru_cache(maxsize=4)
+def text(data: DataConfig, how: Evaluation) -> Dataset:
+  """The held-out text that a model of `data` is evaluated on.
+
+  Raises:
+    BadInput: The corpus or the tokenizer cannot be read.
+    OSError: Its tokens cannot be kept.
+  """
+  if how.corpus is None:
+    return pipeline.prepare(data)
+  return pipeline.held_out(data, how.corpus)
 
 
 def check(model: Any, dataset: Dataset, how: Evaluation) -> None:
@@ -144,7 +163,8 @@ def evaluate(
     told = frames.told(frame, dataset.tokenizer)
     asked = [{**row, 'rule': row['rule'] + told} for row in asked]
   rows += asked
-  rows = [{**row, 'rule': row['rule'] + _caveat(dataset)} for row in rows]
+  said = _source(dataset, how) + _caveat(dataset)
+  rows = [{**row, 'rule': row['rule'] + said} for row in rows]
   columns = spans.domains, bits.tolist(), spans.n_bytes.tolist()
   return Measured(
     rows,
@@ -153,6 +173,13 @@ def evaluate(
       for i, (domain, b, n) in enumerate(zip(*columns, strict=True))
     ],
   )
+
+
+def _source(dataset: Dataset, how: Evaluation) -> str:
+  """Which text was read, if it is not what the model's own corpus holds out."""
+  if how.corpus is None:
+    return ''
+  return f'; text: {how.corpus}, hash {dataset.hash}'
 
 
 def _caveat(dataset: Dataset) -> str:
