@@ -14,6 +14,7 @@ from research.data.specials import Specials
 from research.data.tokenizers import Tokenizer
 from research.inference import frame as frames
 from research.inference.beams import BeamSearch, search
+from research.inference.generate import Generation, generate
 
 VOCABULARY = Tokenizer(lambda texts: [], [b'a', b'b', b'c'], 3, b'abc')
 FRAME = frames.ours('encoder_decoder', Specials(n_text=3, n_sentinels=3))
@@ -116,6 +117,24 @@ def test_few_beams_find_what_a_plain_search_with_as_many_finds(penalty):
     assert [tuple(t.tokens.tolist()) for t in texts[place]] == few_beams(
       2, penalty, place
     )
+
+
+@pytest.mark.parametrize('architecture', ['decoder', 'encoder_decoder'])
+def test_one_beam_that_may_not_end_writes_what_greedy_choice_writes(
+  architecture,
+):
+  rules = {'max_tokens': 6, 'min_tokens': 6}
+  around = frames.ours(architecture, VOCABULARY.specials)
+  asked = {'frame': around, 'tokenizer': VOCABULARY}
+  for prompts in (PROMPTS[:1], PROMPTS):
+    sought = search(
+      made(architecture), prompts, BeamSearch(n_beams=1, **rules), **asked
+    )
+    greedy = generate(
+      made(architecture), prompts, Generation(temperature=0.0, **rules), **asked
+    )
+    for (one,), (other,) in zip(sought, greedy, strict=True):
+      np.testing.assert_array_equal(one.tokens, other.tokens)
 
 
 @pytest.mark.parametrize(

@@ -206,7 +206,7 @@ def _step(guide: Guide, state: State, logits) -> State:
   finished = _joined(state.finished, _by_length(guide, ended)).best(k)
   rows = (parents + k * jnp.arange(n)[:, None]).reshape(-1)
   # The beams of a prompt have one memory and one pattern of padding.
-  read = jax.tree.map(lambda x: x[rows], state.cache.read)
+  read = tuple(layer.rows(n * k, rows) for layer in state.cache.read)
   cache = state.cache._replace(read=read)
   return State(state.step + 1, alive, finished, cache)
 
