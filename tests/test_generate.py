@@ -6,6 +6,7 @@ import by_hand
 import jax
 import numpy as np
 import pytest
+import small_imports
 import variants
 
 from research.config import BadInput
@@ -15,6 +16,7 @@ from research.inference import stopping
 from research.inference.generate import Generation, generate
 from research.inference.text import Text, shown
 from research.models.config import Learned
+from research.study import loaded
 
 PIECES = [b'a', b'b', b'ab', b'ba', b'bb', b'c', b'aca', 'é'.encode()[:1]]
 VOCABULARY = Tokenizer(lambda texts: [], PIECES, 3, b'pieces')
@@ -78,11 +80,13 @@ def next_logits(architecture: str, prompt, tokens) -> np.ndarray:
 def greedy(architecture: str, prompt, n: int, penalty=1.0, presence=0.0):
   """The most probable token, then the next, with its log-probabilities."""
   around, tokens, log_probs = frame(architecture), [], []
+  paired = architecture == 'encoder_decoder'
+  first = around.start if paired else around.around(prompt)
   for _ in range(n):
     logits = next_logits(architecture, prompt, tokens)
     log_p = logits - np.log(np.exp(logits).sum())
     for i in range(len(logits)):
-      if i in around.around(prompt) or i in tokens:
+      if i in first or i in tokens:
         logits[i] *= 1 / penalty if logits[i] > 0 else penalty
       logits[i] -= presence * (i in tokens)
       if i >= around.n_text and i not in around.ends:
@@ -103,12 +107,52 @@ def test_greedy_text_is_that_of_the_uncached_path(architecture):
     np.testing.assert_allclose(text.log_probs, log_probs, rtol=0, atol=2e-5)
 
 
-def test_penalties_count_the_prompt_and_what_was_written():
-  texts = written(temperature=0.0, repetition_penalty=1.5, presence_penalty=0.6)
-  assert texts[0][0].tokens.tolist() != greedy('decoder', PROMPTS[0], 12)[0]
+@pytest.mark.parametrize('architecture', ['decoder', 'encoder_decoder'])
+def test_penalties_count_what_the_writing_stack_has_read(architecture):
+  how = {'temperature': 0.0, 'repetition_penalty': 1.5, 'presence_penalty': 0.6}
+  texts = written(architecture, **how)
+  assert texts[0][0].tokens.tolist() != greedy(architecture, PROMPTS[0], 12)[0]
   for prompt, (text,) in zip(PROMPTS, texts, strict=True):
-    tokens, _ = greedy('decoder', prompt, 12, 1.5, 0.6)
+    tokens, _ = greedy(architecture, prompt, 12, 1.5, 0.6)
     np.testing.assert_array_equal(text.tokens, tokens)
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize('kind', ['llama', 't5'])
+def test_transformers_writes_the_same_under_a_repetition_penalty(
+  kind, tmp_path
+):
+  torch = pytest.importorskip('torch', reason='pip install -e .[parity]')
+  transformers = pytest.importorskip('transformers')
+  found = loaded.load(small_imports.write(kind, tmp_path))
+  name = 'Seq2SeqLM' if kind == 't5' else 'CausalLM'
+  theirs = getattr(transformers, f'AutoModelFor{name}').from_pretrained(
+    tmp_path / 'theirs'
+  )
+  prompts = [found.tokenizer.encode(p) for p in ('the whale', 'a ship, a sea')]
+  how = Generation(max_tokens=12, temperature=0.0, repetition_penalty=1.7)
+  texts = generate(
+    found.model, prompts, how, frame=found.frame, tokenizer=found.tokenizer
+  )
+  for prompt, (text,) in zip(prompts, texts, strict=True):
+    read = torch.tensor([found.frame.around(prompt)])
+    said = (
+      theirs.eval()
+      .generate(
+        read,
+        attention_mask=torch.ones_like(read),
+        max_new_tokens=12,
+        do_sample=False,
+        repetition_penalty=1.7,
+        # Ids that pad the table and stand for nothing.
+        suppress_tokens=list(
+          range(found.frame.n_text, small_imports.SIZES[kind])
+        ),
+      )[0]
+      .tolist()
+    )
+    skipped = len(found.frame.start) or read.shape[1]
+    assert text.tokens.tolist() == said[skipped:]
 
 
 def ended(text: Text, stops, start=0) -> tuple[list[int], bytes]:

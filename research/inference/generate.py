@@ -79,7 +79,9 @@ class Guide(NamedTuple):
     ends: Ids that end a text.
     stops: The automaton of the stop strings, if there are any.
     min_tokens: Before so many nothing ends.
-    prompt: Whether an id is in a row's prompt, if the rules ask.
+    prompt: Whether an id is in what the stack that writes reads first (a
+      decoder the prompt, an encoder-decoder's decoder its start), if the rules
+      ask.
   """
 
   rules: Rules
@@ -227,9 +229,11 @@ def _guide(model, rows, places, how: Generation, frame, tokenizer) -> Guide:
     stops = jnp.asarray(_automaton(how.stop, tokenizer, vocab_size))
   prompt = None
   if how.rules.penal:
+    paired = model.cfg.architecture == 'encoder_decoder'
+    first = [frame.start] * len(rows) if paired else rows
     prompt = np.zeros((len(rows), vocab_size), bool)
-    for row, read_ids in zip(prompt, rows, strict=True):
-      row[read_ids] = True
+    for row, read_ids in zip(prompt, first, strict=True):
+      row[list(read_ids)] = True
     prompt = jnp.asarray(np.repeat(prompt, n, axis=0))
   return Guide(
     rules=how.rules,

@@ -22,7 +22,8 @@ class Sampling:
 
   Attributes:
     repetition_penalty: Divides positive and multiplies negative logits of
-      tokens of the prompt or written so far (Keskar et al. 2019, section 4.1).
+      tokens of the prompt or written so far (Keskar et al. 2019, section 4.1);
+      what an encoder reads does not count, as in transformers.
     presence_penalty: Subtracted from the logits of tokens written so far.
     frequency_penalty: Subtracted as often as the token was written.
     temperature: Divides the logits; 0: the most probable token, always.
