@@ -2,11 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 import tokenizers
 
+from research.data.tokenizer_file import library
 from research.data.tokenizers import TokenizerFile
-from research.inference import chat
+from research.inference import chat, stopping
 from research.inference.frame import published
 
 
@@ -69,3 +71,13 @@ def test_specials_are_named_by_conversations_and_by_no_other_text(tmp_path):
   (letter,) = tokenizer.encode('a')
   assert chat.encode(tokenizer, said) == [0, letter, 1]
   assert tokenizer.decode(tokenizer.encode(said)) == '<s>a</s>'
+
+
+def test_a_special_that_a_stop_string_names_stops(tmp_path):
+  tokenizer = load(tmp_path, None, bos='<s>')  # of which no text has a mask
+  mask = library(tokenizer).token_to_id('<mask>')
+  assert tokenizer.decode([mask]) == ''
+  table = stopping.of(('<mask>', 'b'), tokenizer, tokenizer.vocab_size)
+  (letter,) = tokenizer.encode('b')
+  last = len(table) - 1
+  assert set(np.flatnonzero(table[0] == last)) == {mask, letter}

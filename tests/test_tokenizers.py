@@ -98,9 +98,10 @@ def test_a_published_vocabulary_has_specials_of_its_own(models, tmp_path):
   ids = [file.token_to_id(name) for name in names]
   assert made.bos == ids[0] and made.vocab_size == max(ids) + 1
   assert made.byte_lengths[made.bos] == 0
-  text = 'so <end> is text here'
-  assert made.bos not in made.encode(text)
+  text = 'so <end> is text here, <mask> as well'
+  assert not {*made.encode(text).tolist()} & {*ids}
   assert made.decode(made.encode(text)) == text
+  assert made.decode(ids) == ''  # named or not
   with pytest.raises(BadInput, match='no mask'):
     _ = made.mask
   spec = TokenizerFile(

@@ -105,11 +105,12 @@ def read(
   if _byte_level(described):
     described['normalizer'] = None
   loaded, vocabulary, specials = _loaded(described, own)
-  names = {token['content'] for token in described.get('added_tokens') or ()}
+  added = described.get('added_tokens') or ()
+  names = {token['content']: token['special'] for token in added}
   table = [b''] * (n_text or max(vocabulary.values()) + 1)
   for piece, i in vocabulary.items():
-    if piece in own.values():
-      continue
+    if specials and (piece in own.values() or names.get(piece)):
+      continue  # No text has it: there its name is spelled.
     table[i] = piece.encode() if piece in names else _bytes(described, piece)
 
   def encode(texts):

@@ -37,7 +37,8 @@ class Generation(Sampling):
   Attributes:
     max_tokens: Most tokens of a text.
     min_tokens: Before so many neither an end nor a stop string is heard.
-    stop: Strings any of which ends a text and is left out of it.
+    stop: Strings any of which ends a text and is left out of it; the name of a
+      special of a published vocabulary is this token.
     num_return: Texts for each prompt.
     seed: Of all draws; a text depends on it, its prompt's place and its own.
   """
@@ -226,7 +227,7 @@ def _guide(model, rows, places, how: Generation, frame, tokenizer) -> Guide:
   ]
   stops = None
   if how.stop:
-    stops = jnp.asarray(_automaton(how.stop, tokenizer, vocab_size))
+    stops = jnp.asarray(stopping.of(how.stop, tokenizer, vocab_size))
   prompt = None
   if how.rules.penal:
     paired = model.cfg.architecture == 'encoder_decoder'
@@ -244,17 +245,6 @@ def _guide(model, rows, places, how: Generation, frame, tokenizer) -> Guide:
     min_tokens=jnp.int32(how.min_tokens),
     prompt=prompt,
   )
-
-
-@functools.lru_cache(maxsize=16)
-def _automaton(
-  stop: tuple[str, ...], tokenizer: Tokenizer, vocab_size: int
-) -> np.ndarray:
-  pieces = [
-    tokenizer.decode_bytes([i]) if i < tokenizer.vocab_size else b''
-    for i in range(vocab_size)
-  ]
-  return stopping.automaton([s.encode() for s in stop], pieces)
 
 
 @functools.partial(jax.jit, static_argnames=('start', 'n_returns', 'room'))

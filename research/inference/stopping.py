@@ -6,13 +6,43 @@ see, on the device, that a stop string is complete.
 """
 
 import collections
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+import functools
 
 from jaxtyping import Int
 import numpy as np
 
+from research.data.tokenizer_file import library
+from research.data.tokenizers import Tokenizer
+
 _STEP = 16
 """States are filled up to a multiple: similar stops share a program."""
+
+
+@functools.lru_cache(maxsize=16)
+def of(
+  stops: tuple[str, ...], tokenizer: Tokenizer, vocab_size: int
+) -> Int[np.ndarray, 's v']:
+  """The automaton of some stop strings over a model's ids."""
+  pieces = [
+    tokenizer.decode_bytes([i]) if i < tokenizer.vocab_size else b''
+    for i in range(vocab_size)
+  ]
+  for i, name in _specials(stops, tokenizer):
+    pieces[i] = name
+  return automaton([stop.encode() for stop in stops], pieces)
+
+
+def _specials(
+  stops: Sequence[str], tokenizer: Tokenizer
+) -> Iterator[tuple[int, bytes]]:
+  """Ids that stand for no text, but whose whole name is a stop string."""
+  if tokenizer.specials.own is None:
+    return
+  for name in stops:
+    i = library(tokenizer).token_to_id(name)
+    if i is not None and not tokenizer.decode_bytes([i]):
+      yield i, name.encode()
 
 
 def automaton(
