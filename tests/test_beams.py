@@ -142,6 +142,8 @@ def test_one_beam_that_may_not_end_writes_what_greedy_choice_writes(
   [
     ({'n_beams': 0}, 'n_beams=0: choose at least 1'),
     ({'num_return': 5}, 'num_return=5 is more than n_beams=4: lower it'),
+    ({'n_beams': 10**12}, 'n_beams=1000000000000: choose at most'),
+    ({'length_penalty': 100.0}, 'length_penalty=100.0: float32 does not'),
     ({'length_penalty': -1.0}, 'length_penalty=-1.0: choose 0 or'),
   ],
 )

@@ -281,6 +281,9 @@ def test_what_is_shown_while_writing_stays():
   ('how', 'says'),
   [
     ({'max_tokens': 0}, 'max_tokens=0: choose at least 1'),
+    ({'max_tokens': 10**12}, 'max_tokens=1000000000000: choose at most'),
+    ({'seed': 2**32}, 'seed=4294967296: choose 0 or more'),
+    ({'seed': -1}, 'seed=-1: choose 0 or more'),
     ({'min_tokens': 99}, 'min_tokens=99 is more than max_tokens=64: lower it'),
     ({'stop': ('',)}, 'stop: an empty string'),
     ({'num_return': 0}, 'num_return=0: choose at least 1'),

@@ -40,7 +40,7 @@ def nucleus(row, p: float) -> set[int]:
   return chosen
 
 
-@pytest.mark.parametrize('k', [1, 3, V, 2 * V])
+@pytest.mark.parametrize('k', [1, 3, V, 2 * V, 10**11])
 def test_top_k_keeps_the_k_most_probable(k):
   for row, mask in zip(LOGITS, kept(top_k=k), strict=True):
     assert set(np.flatnonzero(mask)) == set(by_rank(row)[:k])
@@ -115,8 +115,9 @@ def test_temperature_0_is_the_most_probable_token():
   keys = jax.random.split(jax.random.key(0), ROWS)
   greedy = draw(jnp.asarray(LOGITS), Sampling(temperature=0).rules, keys)
   np.testing.assert_array_equal(greedy, LOGITS.argmax(axis=1))
-  cold = draw(jnp.asarray(LOGITS), Sampling(temperature=1e-4).rules, keys)
-  np.testing.assert_array_equal(cold, greedy)
+  for least in (1e-4, 1e-30):
+    cold = draw(jnp.asarray(LOGITS), Sampling(temperature=least).rules, keys)
+    np.testing.assert_array_equal(cold, greedy)
 
 
 def test_draws_have_the_probabilities_of_the_heated_softmax():
@@ -138,6 +139,11 @@ def test_draws_have_the_probabilities_of_the_heated_softmax():
   [
     ({'temperature': -1.0}, 'temperature=-1.0: choose 0'),
     ({'temperature': float('nan')}, 'temperature=nan: choose'),
+    ({'temperature': 1e-50}, 'temperature=1e-50: choose 0'),
+    ({'temperature': 1e39}, 'temperature=1e.39: choose 0'),
+    ({'repetition_penalty': 1e-40}, 'repetition_penalty=1e-40: choose'),
+    ({'presence_penalty': 1e39}, 'presence_penalty=1e.39: choose'),
+    ({'frequency_penalty': -1e39}, 'frequency_penalty=-1e.39: choose'),
     ({'top_k': 0}, 'top_k=0: choose at least 1'),
     ({'top_p': 0.0}, 'top_p=0.0: choose a share'),
     ({'min_p': 1.5}, 'min_p=1.5: choose a share'),

@@ -14,10 +14,13 @@ import numpy as np
 from research.config import BadInput
 from research.data.tokenizers import Tokenizer
 from research.inference.frame import Frame
-from research.inference.prompts import check, inputs, prefill
+from research.inference.prompts import check, check_counts, inputs, prefill
 from research.inference.rows import Ids, bucket
 from research.inference.text import Text, read
 from research.models.cache import Cache
+
+_LARGEST = 70.0
+"""Of a divisor's logarithm; float32 ends at 88, and scores need some room."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,14 +43,7 @@ class BeamSearch:
   num_return: int = 1
 
   def __post_init__(self):
-    for name, least in (
-      ('n_beams', 1),
-      ('max_tokens', 1),
-      ('min_tokens', 0),
-      ('num_return', 1),
-    ):
-      if getattr(self, name) < least:
-        raise BadInput(f'{name}={getattr(self, name)}: choose at least {least}')
+    check_counts(self, n_beams=1, max_tokens=1, min_tokens=0, num_return=1)
     for name, most in (('min_tokens', 'max_tokens'), ('num_return', 'n_beams')):
       if getattr(self, name) > getattr(self, most):
         raise BadInput(
@@ -57,6 +53,11 @@ class BeamSearch:
     if not 0 <= self.length_penalty < math.inf:
       raise BadInput(
         f'length_penalty={self.length_penalty}: choose 0 or a positive number'
+      )
+    if self.length_penalty * math.log(self.max_tokens) > _LARGEST:
+      raise BadInput(
+        f'length_penalty={self.length_penalty}: float32 does not hold this'
+        f' power of max_tokens={self.max_tokens}; lower one of them'
       )
 
 

@@ -20,7 +20,7 @@ from research.config import BadInput
 from research.data.tokenizers import Tokenizer
 from research.inference import stopping
 from research.inference.frame import Frame
-from research.inference.prompts import check, inputs, prefill
+from research.inference.prompts import check, check_counts, inputs, prefill
 from research.inference.rows import Ids, bucket
 from research.inference.sampling import Rules, Sampling, draw, penalise
 from research.inference.text import Text, read
@@ -40,7 +40,8 @@ class Generation(Sampling):
     stop: Strings any of which ends a text and is left out of it; the name of a
       special of a published vocabulary is this token.
     num_return: Texts for each prompt.
-    seed: Of all draws; a text depends on it, its prompt's place and its own.
+    seed: Of all draws, below 2^32; a text depends on it, its prompt's place and
+      its own.
   """
 
   max_tokens: int = 64
@@ -51,9 +52,7 @@ class Generation(Sampling):
 
   def __post_init__(self):
     super().__post_init__()
-    for name, least in (('max_tokens', 1), ('min_tokens', 0)):
-      if getattr(self, name) < least:
-        raise BadInput(f'{name}={getattr(self, name)}: choose at least {least}')
+    check_counts(self, max_tokens=1, min_tokens=0, num_return=1)
     if self.min_tokens > self.max_tokens:
       raise BadInput(
         f'min_tokens={self.min_tokens} is more than'
@@ -61,8 +60,8 @@ class Generation(Sampling):
       )
     if not all(self.stop):
       raise BadInput('stop: an empty string would stop at once; leave it out')
-    if self.num_return < 1:
-      raise BadInput(f'num_return={self.num_return}: choose at least 1')
+    if not 0 <= self.seed < 2**32:
+      raise BadInput(f'seed={self.seed}: choose 0 or more, below 2^32')
     if self.num_return > 1 and self.temperature == 0:
       raise BadInput(
         f'num_return={self.num_return}: at temperature=0 all would be the same;'

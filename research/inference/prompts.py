@@ -11,6 +11,23 @@ from research.inference.rows import Ids, Rows, bucket, padded
 from research.models.cache import Cache
 from research.models.config import Learned
 
+_MOST = 1 << 20
+"""Of tokens, texts and beams: more are a slip, and no cache has room."""
+
+
+def check_counts(how: Any, **least: int) -> None:
+  """Refuses counts of a config that are below these, or beyond all use.
+
+  Raises:
+    BadInput: One is.
+  """
+  for name, fewest in least.items():
+    count = getattr(how, name)
+    if count < fewest:
+      raise BadInput(f'{name}={count}: choose at least {fewest}')
+    if count > _MOST:
+      raise BadInput(f'{name}={count}: choose at most {_MOST}')
+
 
 def check(model: Any, framed: Sequence[Ids], max_tokens: int) -> None:
   """Refuses what a model cannot write after such prompts.

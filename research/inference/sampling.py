@@ -6,7 +6,6 @@ the OpenAI interface, which count what was written and not the prompt.
 """
 
 import dataclasses
-import math
 from typing import NamedTuple
 
 import jax
@@ -14,6 +13,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from research.config import BadInput
+
+_INT32 = 2**31 - 1
+_LARGEST = 1e30
+"""Of numbers by which logits are multiplied or divided, or that are added.
+
+Float32 ends at 3.4e38, which leaves room for logits and counts.
+"""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,7 +33,7 @@ class Sampling:
     presence_penalty: Subtracted from the logits of tokens written so far.
     frequency_penalty: Subtracted as often as the token was written.
     temperature: Divides the logits; 0: the most probable token, always.
-    top_k: Only the k most probable tokens; None: all.
+    top_k: Only the k most probable tokens; None, or more than there are: all.
     top_p: Of these only the fewest, most probable first, that have this much
       of their probability (Holtzman et al. 2020, eqs. 2 and 3); None: all.
     min_p: Only tokens at least this many times as probable as the most
@@ -44,17 +50,20 @@ class Sampling:
 
   def __post_init__(self):
     for name in ('presence_penalty', 'frequency_penalty'):
-      if not math.isfinite(getattr(self, name)):
-        raise BadInput(f'{name}={getattr(self, name)}: choose a finite number')
-    if not 0 < self.repetition_penalty < math.inf:
+      if not abs(getattr(self, name)) <= _LARGEST:
+        raise BadInput(
+          f'{name}={getattr(self, name)}: choose a number within'
+          f' ±{_LARGEST:g}; 0 changes nothing'
+        )
+    if not 1 / _LARGEST <= self.repetition_penalty <= _LARGEST:
       raise BadInput(
         f'repetition_penalty={self.repetition_penalty}: choose a positive'
-        ' number; 1 changes nothing'
+        f' number from {1 / _LARGEST:g} to {_LARGEST:g}; 1 changes nothing'
       )
-    if not 0 <= self.temperature < math.inf:
+    if self.temperature and not 1 / _LARGEST <= self.temperature <= _LARGEST:
       raise BadInput(
         f'temperature={self.temperature}: choose 0 (the most probable token) or'
-        ' a positive number'
+        f' a number from {1 / _LARGEST:g} to {_LARGEST:g}'
       )
     if self.top_k is not None and self.top_k < 1:
       raise BadInput(f'top_k={self.top_k}: choose at least 1, or none')
@@ -82,7 +91,7 @@ class Sampling:
       number(self.presence_penalty, 0.0),
       number(self.frequency_penalty, 0.0),
       number(self.temperature, 0.0),
-      None if self.top_k is None else jnp.int32(self.top_k),
+      None if self.top_k is None else jnp.int32(min(self.top_k, _INT32)),
       number(self.top_p, 1.0),
       number(self.min_p, None),
     )
