@@ -16,8 +16,11 @@ import inspect
 import itertools
 import json
 import logging
+import os
 import pkgutil
 import re
+import select
+import signal
 import sys
 from typing import Any, NoReturn, TypeVar
 
@@ -122,7 +125,8 @@ def run(main: Callable[[Any], Any], default: str | None = None) -> None:
   """Calls `main(config)` with the config that the command line asks for.
 
   Bad flags, and BadInput or OSError from `main`, end the program with one line
-  on stderr and status 2; Ctrl-C with one line and status 130.
+  on stderr and status 2; Ctrl-C with one line and status 130; a reader of what
+  it prints that went away with none and status 141, as shells know it.
 
   Args:
     main: Takes the config; other absl flags are there as usual.
@@ -161,6 +165,7 @@ def _run(main: Callable[[], None], split: Callable[[list], list]) -> None:
   def call(_):
     with _one_line():
       main()
+      sys.stdout.flush()  # Here it may fail, at the interpreter's end not.
 
   app.run(call, flags_parser=parse)
 
@@ -175,9 +180,21 @@ def _one_line() -> Iterator[None]:
   except BadInput as e:
     _end(str(e), 2)
   except OSError as e:
+    if isinstance(e, BrokenPipeError) and _unread():
+      sys.exit(128 + signal.SIGPIPE)
     full = e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     remedy = '; make room, then give the same command again' if full else ''
     _end(f'{str(e) or type(e).__name__}{remedy}', 2)
+
+
+def _unread() -> bool:
+  """Whether nobody reads what is printed any more; it then goes nowhere."""
+  printed, pipe = sys.stdout.fileno(), select.poll()
+  pipe.register(printed, 0)
+  if not any(event & select.POLLERR for _, event in pipe.poll(0)):
+    return False
+  os.dup2(os.open(os.devnull, os.O_WRONLY), printed)
+  return True
 
 
 def _end(message: str, status: int) -> NoReturn:

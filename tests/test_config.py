@@ -422,11 +422,12 @@ def folder(tmp_path_factory):
   return folder
 
 
-def start(folder, *arguments, program='program'):
+def start(folder, *arguments, program='program', stdin=None):
   return subprocess.Popen(
     [sys.executable, '-m', program, *arguments],
     cwd=folder,
     env=os.environ | {'PYTHONPATH': str(ROOT)},
+    stdin=stdin,
     stdout=subprocess.PIPE,
     stderr=subprocess.PIPE,
     text=True,
@@ -528,6 +529,18 @@ def test_an_interrupt_ends_with_one_line(folder):
   process.send_signal(signal.SIGINT)
   assert process.communicate(timeout=60)[1] == 'error: interrupted\n'
   assert process.returncode == 130
+
+
+@pytest.mark.parametrize('n', [1, 10**6])  # Kept back, or written by print.
+def test_it_ends_quietly_when_nobody_reads_on(folder, n):
+  (folder / 'speaker.py').write_text(
+    'from research import config\n'
+    f"config.command(lambda: (input(), print('long' * {n})))\n"
+  )
+  process = start(folder, program='speaker', stdin=subprocess.PIPE)
+  process.stdout.close()
+  _, err = process.communicate('\n', timeout=60)
+  assert (process.returncode, err) == (141, '')
 
 
 def test_a_command_without_a_config_ends_as_one_with_does(folder):
