@@ -16,7 +16,14 @@ from research.models.config import Learned
 
 
 class Guess(NamedTuple):
-  """A token in the place of a mask, with its share of all text tokens."""
+  """A token of text in the place of a mask.
+
+  Attributes:
+    token: Its id.
+    text: What it stands for.
+    probability: Among all ids that the tokenizer has for text; a published
+      vocabulary has its specials among them, as in transformers.
+  """
 
   token: int
   text: str
@@ -46,7 +53,7 @@ def fill(
   """Fills the masks in `ids` from left to right, a pass a mask.
 
   Each pass sees what was filled in before and the other masks, as the
-  yardstick asks encoders; probabilities are of text tokens alone.
+  yardstick asks encoders. No special is guessed, however probable.
 
   Raises:
     BadInput: The model is no encoder, there is no mask, or too much to read.
@@ -54,6 +61,9 @@ def fill(
   ids = list(map(int, ids))
   places = [i for i, token in enumerate(ids) if token == frame.mask]
   _check(model, frame, ids, places, top_k)
+  text = np.array(
+    [i for i in range(frame.n_text) if tokenizer.decode_bytes([i])]
+  )
   guesses = []
   for place in places:
     framed = frame.around(ids)
@@ -67,7 +77,7 @@ def fill(
       n_text=frame.n_text,
     )
     p = np.asarray(p)
-    best = np.argsort(-p, kind='stable')[:top_k]
+    best = text[np.argsort(-p[text], kind='stable')[:top_k]]
     guesses.append(
       [Guess(int(i), tokenizer.decode([i]), float(p[i])) for i in best]
     )
