@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import tokenizers
 
+from experiments import generate
+from research.config import BadInput
 from research.data.tokenizer_file import library
-from research.data.tokenizers import TokenizerFile
+from research.data.tokenizers import Bytes, TokenizerFile
 from research.inference import chat, stopping
-from research.inference.frame import published
+from research.inference.frame import Frame, published
+from research.study.loaded import Loaded
 
 
 def load(tmp_path, around, **named):
@@ -71,6 +74,59 @@ def test_specials_are_named_by_conversations_and_by_no_other_text(tmp_path):
   (letter,) = tokenizer.encode('a')
   assert chat.encode(tokenizer, said) == [0, letter, 1]
   assert tokenizer.decode(tokenizer.encode(said)) == '<s>a</s>'
+
+
+TEMPLATE = (
+  '{{ bos_token }}{% for m in messages %}{{ m.role }}: {{ m.content }}'
+  '{{ eos_token }}{% endfor %}{% if add_generation_prompt %}a:{% endif %}'
+)
+
+
+def asked(tokenizer, template=TEMPLATE) -> Loaded:
+  frame = published('decoder', tokenizer)
+  return Loaded(None, tokenizer, frame, {}, template)
+
+
+def test_a_prompt_may_be_a_user_s_message_in_the_model_s_template(tmp_path):
+  tokenizer = load(tmp_path, '<s> $A', bos='<s>', eos='</s>')
+  spelled = [tokenizer.encode(part) for part in ('user: hi', 'a:')]
+  expected = [0, *spelled[0], 1, *spelled[1]]
+  assert generate.conversed('hi', asked(tokenizer)) == expected
+  with pytest.raises(BadInput, match='--chat: the model has no chat template'):
+    generate.conversed('hi', asked(tokenizer, None))
+
+
+@pytest.mark.parity
+def test_transformers_puts_a_message_in_the_same_ids(tmp_path):
+  transformers = pytest.importorskip('transformers', reason='[parity]')
+  tokenizer = load(tmp_path, '<s> $A', bos='<s>', eos='</s>')
+  theirs = transformers.PreTrainedTokenizerFast(
+    tokenizer_file=str(tmp_path / 'tokenizer.json'),
+    bos_token='<s>',
+    eos_token='</s>',
+    chat_template=TEMPLATE,
+  )
+  said = theirs.apply_chat_template(
+    [{'role': 'user', 'content': 'hi </s>'}], add_generation_prompt=True
+  )
+  assert generate.conversed('hi </s>', asked(tokenizer)) == said['input_ids']
+
+
+def test_a_prompt_may_name_specials_and_is_framed_once(tmp_path):
+  found = asked(load(tmp_path, '<s> $A', bos='<s>', eos='</s>'))
+  (letter,) = found.tokenizer.encode('a')
+  for prompt in ('a</s>a<mask>', '<s>a</s>a<mask>'):
+    ids = generate.named(prompt, found)
+    assert found.frame.around(ids) == [0, letter, 1, letter, 2]
+  ours = Bytes().load(b'')
+  with pytest.raises(BadInput, match='--specials: the specials of this run'):
+    generate.named('a', Loaded(None, ours, Frame(256), {}))
+
+
+def test_an_empty_prompt_s_refusal_tells_of_the_tokenizer(tmp_path):
+  around = asked(load(tmp_path, None, bos='<s>')).frame
+  with pytest.raises(BadInput, match='its tokenizer puts no bos in front'):
+    around.around([])
 
 
 def test_a_special_that_a_stop_string_names_stops(tmp_path):

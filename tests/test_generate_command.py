@@ -4,11 +4,16 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import small_corpus
+import small_imports
 import variants
 
+from experiments.generate import Screen
 from research.data.corruption import Causal, Masked, SuffixPrediction
+from research.inference.generate import Generation
+from research.inference.text import Text
 from research.train import loop
 from research.train.config import TrainConfig
 
@@ -116,6 +121,35 @@ def test_an_encoder_fills_masks(run):
 
 
 @pytest.mark.slow
+def test_a_published_model_answers_in_its_template(tmp_path):
+  workdir = small_imports.write('llama', tmp_path)
+  (workdir / 'chat_template.jinja').write_text(
+    "{{ bos_token + messages[0]['content'] + eos_token }}"
+  )
+  flags = f'--workdir={workdir}', '--temperature=0', '--max_tokens=6'
+  answered, named = (
+    command('generate', *flags, *more)
+    for more in (
+      ('--chat', '--prompt=a ship'),
+      ('--specials', '--prompt=<s>a ship</s>'),
+    )
+  )
+  assert answered.stderr == named.stderr == ''
+  answer = answered.stdout.removeprefix('a ship\n')
+  assert answer == named.stdout.removeprefix('<s>a ship</s>')
+  plain = command('generate', *flags, '--prompt=a ship')
+  assert answer != plain.stdout.removeprefix('a ship')
+
+
+def test_nothing_is_shown_before_something_is_written(capsys):
+  screen = Screen('ab', Generation())
+  assert capsys.readouterr().out == ''
+  nothing = np.zeros(0)
+  screen.end([Text('c', nothing, nothing, 'end')])
+  assert capsys.readouterr().out == 'abc\n'
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ('architecture', 'flags', 'says'),
   [
@@ -124,12 +158,17 @@ def test_an_encoder_fills_masks(run):
     ('decoder', ('--temperature=0', '--top_k=3'), 'top_k=3 contradicts'),
     ('decoder', ('--n_beams=2', '--top_k=3'), '--top_k has no part in a beam'),
     ('encoder', ('--seed=1',), '--seed has no part in filling masks'),
-    ('encoder', (), 'prompt: there is no mask to fill'),
+    ('decoder', ('--chat',), '--chat: the model has no chat template'),
+    ('decoder', ('--chat', '--specials'), '--specials has no part in --chat'),
+    ('decoder', ('--prompt=a\udcff',), "--prompt='a\\udcff' is not UTF-8"),
+    ('decoder', ('--stop=a\udcff',), "--stop='a\\udcff' is not UTF-8"),
+    ('encoder', ('--chat',), '--chat has no part in filling masks'),
+    ('encoder', ('--prompt=b<mask>',), 'prompt: there is no mask to fill'),
   ],
 )
 def test_what_cannot_be_is_said_in_one_line(run, architecture, flags, says):
   workdir = run(architecture)
-  done = command('generate', f'--workdir={workdir}', '--prompt=a', *flags)
+  done = command('generate', f'--workdir={workdir}', *flags, '--prompt=a')
   assert done.returncode == 2 and done.stdout == ''
   assert says in done.stderr and done.stderr.count('\n') == 1
 

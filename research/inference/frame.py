@@ -36,7 +36,9 @@ class Frame(NamedTuple):
     """
     framed = [*self.before, *map(int, ids), *self.after]
     if not framed:
-      raise BadInput('prompt: it is empty, and the model has no bos; write one')
+      raise BadInput(
+        'prompt: it is empty, and its tokenizer puts no bos in front; write one'
+      )
     return framed
 
 
