@@ -3,7 +3,8 @@
     python -m experiments.export_weights --workdir=RUN_OR_IMPORTED --out=DIR
 
 Writes config.json, model.safetensors and, where the tokenizer is byte-level
-BPE, tokenizer.json. Our bos, mask and sentinels are special tokens there.
+BPE, tokenizer.json. Our bos, mask and sentinels are special tokens there. DIR
+is new or empty, and is written whole or not at all.
 """
 
 import pathlib

@@ -1,9 +1,14 @@
-"""Files: written whole or not at all, on a disk or in a bucket."""
+"""Files and folders: written whole or not at all."""
 
+from collections.abc import Iterator
+import contextlib
 import os
 import pathlib
+import shutil
 
 from etils import epath
+
+from research.fields import BadInput
 
 Path = pathlib.Path | epath.Path
 """Of a file or folder on a disk, or, by `etils.epath`, in a bucket."""
@@ -27,3 +32,26 @@ def write_whole(path: Path, content: str | bytes) -> None:
     raise
   finally:
     part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def draft(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+  """A folder beside `folder` to fill, which takes its place when all is there.
+
+  Raises:
+    BadInput: `folder`, the flag `out`, holds something.
+    OSError: It cannot be written.
+  """
+  if folder.exists() and any(folder.iterdir()):
+    raise BadInput(f'out={folder} is not empty: name another folder')
+  whole = folder.resolve()  # of a link, or of `.`
+  part = whole.with_name(f'.{whole.name}.part')
+  shutil.rmtree(part, ignore_errors=True)
+  try:
+    part.mkdir(parents=True)
+    yield part
+    if whole.exists():
+      whole.rmdir()
+    part.rename(whole)
+  finally:
+    shutil.rmtree(part, ignore_errors=True)

@@ -117,13 +117,38 @@ def test_an_imported_folder_holds_what_was_imported(tmp_path):
     imported.write(tmp_path / 'b', found, str(theirs))
 
 
+def full(*_):
+  raise OSError(28, 'No space left on device')
+
+
 def test_a_failed_import_leaves_nothing(tmp_path, monkeypatch):
   found = imported.checkpoint.read(unpack('opt', tmp_path / 'a'))
-
-  def full(*_):
-    raise OSError(28, 'No space left on device')
-
   monkeypatch.setattr(imported.tensors, 'write', full)
   with pytest.raises(OSError, match='No space'):
     imported.write(tmp_path / 'b', found, 'opt')
   assert [path.name for path in tmp_path.iterdir()] == ['a']
+
+
+def test_a_failed_export_leaves_nothing(tmp_path, monkeypatch):
+  model = load(unpack('opt', tmp_path / 'a'))
+  monkeypatch.setattr(exporting, 'write_whole', full)  # after the weights
+  with pytest.raises(OSError, match='No space'):
+    exporting.write(tmp_path / 'b', model)
+  assert [path.name for path in tmp_path.iterdir()] == ['a']
+
+
+def test_nothing_is_exported_over_what_is_there(tmp_path):
+  folder = unpack('opt', tmp_path / 'a')
+  before = {path.name: path.read_bytes() for path in folder.iterdir()}
+  with pytest.raises(BadInput, match='a is not empty: name another'):
+    exporting.write(folder, load(folder))
+  assert before == {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_an_empty_folder_behind_a_link_is_filled(tmp_path):
+  model = load(unpack('opt', tmp_path / 'a'))
+  (tmp_path / 'real').mkdir()
+  (tmp_path / 'link').symlink_to('real')
+  exporting.write(tmp_path / 'link', model)
+  assert (tmp_path / 'link').is_symlink()
+  assert equal(load(tmp_path / 'real'), model)

@@ -15,7 +15,7 @@ import numpy as np
 from research.config import BadInput
 from research.data.specials import Specials
 from research.data.tokenizers import Tokenizer
-from research.files import write_whole
+from research.files import draft, write_whole
 from research.interop import checkpoint, tensors
 from research.interop.family import Family, Settings
 from research.interop.table import Tensor
@@ -30,10 +30,10 @@ def write(
   model: Any,
   tokenizer: Tokenizer | None = None,
 ) -> Family:
-  """Writes config.json, model.safetensors and tokenizer.json.
+  """Writes config.json, model.safetensors and tokenizer.json, or nothing.
 
   Args:
-    folder: Where to; made if absent.
+    folder: Must not hold anything yet.
     model: A transformer of ours.
     tokenizer: Whose bos is told, if there is one; its file is written where
       it is one of the library's.
@@ -42,7 +42,7 @@ def write(
     The family whose parts the model has.
 
   Raises:
-    BadInput: No family has the model's parts.
+    BadInput: No family has the model's parts, or the folder is not empty.
     OSError: The folder cannot be written.
   """
   cfg = model.cfg
@@ -55,17 +55,17 @@ def write(
   table = kind.table(cfg, arrays)
   expected = checkpoint.expected(cfg, table)
   dtype = np.dtype(np.float32)
-  folder.mkdir(parents=True, exist_ok=True)
-  tensors.write(
-    folder / tensors.SINGLE,
-    {name: (shape, dtype) for name, (shape, *_) in expected.items()},
-    _joined(expected, arrays),
-  )
-  told = None if tokenizer is None else tokenizer_json(tokenizer)
-  if told is not None:
-    write_whole(folder / 'tokenizer.json', told)
-  text = json.dumps(settings | {'dtype': 'float32'}, indent=1)
-  write_whole(folder / checkpoint.CONFIG, text + '\n')
+  with draft(folder) as made:
+    tensors.write(
+      made / tensors.SINGLE,
+      {name: (shape, dtype) for name, (shape, *_) in expected.items()},
+      _joined(expected, arrays),
+    )
+    told = None if tokenizer is None else tokenizer_json(tokenizer)
+    if told is not None:
+      write_whole(made / 'tokenizer.json', told)
+    text = json.dumps(settings | {'dtype': 'float32'}, indent=1)
+    write_whole(made / checkpoint.CONFIG, text + '\n')
   return kind
 
 

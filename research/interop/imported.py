@@ -13,7 +13,6 @@ import itertools
 import json
 import pathlib
 import re
-import shutil
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +20,7 @@ import numpy as np
 from research import config
 from research.config import BadInput
 from research.data.tokenizers import Tokenizer, TokenizerFile
-from research.files import write_whole
+from research.files import draft, write_whole
 from research.interop import checkpoint, tensors
 from research.interop.checkpoint import Checkpoint
 from research.models import transformer
@@ -73,22 +72,17 @@ def write(
     BadInput: The folder is not empty.
     OSError: It cannot be written.
   """
-  if folder.exists() and any(folder.iterdir()):
-    raise BadInput(f'out={folder} is not empty: name another folder')
-  draft = folder.with_name(f'.{folder.name}.part')
-  shutil.rmtree(draft, ignore_errors=True)
-  try:
-    draft.mkdir(parents=True)
+  with draft(folder) as made:
     digest = hashlib.blake2b(digest_size=8)
     shapes = {
       name: (shape, found.dtype(name))
       for name, shape in checkpoint.shapes(found.config).items()
     }
     arrays = hashed(found.parameters(), digest)
-    tensors.write(draft / tensors.SINGLE, shapes, arrays)
-    tokenizer, said = _tokenizer(found, draft)
+    tensors.write(made / tensors.SINGLE, shapes, arrays)
+    tokenizer, said = _tokenizer(found, made)
     if found.template is not None:
-      write_whole(draft / checkpoint.TEMPLATE, found.template)
+      write_whole(made / checkpoint.TEMPLATE, found.template)
     told = {
       'config': config.to_dict(found.config),
       'tokenizer': None if tokenizer is None else config.to_dict(tokenizer),
@@ -96,12 +90,7 @@ def write(
       'hash': digest.hexdigest(),
       'step': step(source),
     }
-    write_whole(draft / MODEL, json.dumps(told, indent=1) + '\n')
-    if folder.exists():
-      folder.rmdir()
-    draft.rename(folder)
-  finally:
-    shutil.rmtree(draft, ignore_errors=True)
+    write_whole(made / MODEL, json.dumps(told, indent=1) + '\n')
   return read(folder), said
 
 
@@ -149,13 +138,13 @@ def step(source: str) -> int | None:
 
 
 def _tokenizer(
-  found: Checkpoint, draft: pathlib.Path
+  found: Checkpoint, folder: pathlib.Path
 ) -> tuple[TokenizerFile | None, str]:
   """The tokenizer, copied; and what is to be said of it."""
   if found.tokenizer is None:
     return None, f'no {TOKENIZER}: text cannot be read'
-  write_whole(draft / TOKENIZER, found.tokenizer)
-  spec = named(found, draft / TOKENIZER)
+  write_whole(folder / TOKENIZER, found.tokenizer)
+  spec = named(found, folder / TOKENIZER)
   try:
     loaded = fits(spec, found)
   except BadInput as error:
