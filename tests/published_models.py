@@ -31,6 +31,14 @@ LLAMA = {
   'max_position_embeddings': 16,
 }
 BERT = {**WIDE, 'intermediate_size': 40, 'max_position_embeddings': 16}
+DISTILBERT = {
+  'dim': 24,
+  'n_layers': 2,
+  'n_heads': 6,
+  'hidden_dim': 40,
+  'max_position_embeddings': 16,
+}
+UNTIED = {'tie_word_embeddings': False}
 MPT = {'d_model': 24, 'n_layers': 2, 'n_heads': 6, 'max_seq_len': 16}
 T5 = {
   'd_model': 24,
@@ -194,22 +202,18 @@ CASES = {
   'roberta': Case(
     'Roberta', {**BERT, 'type_vocab_size': 1}, 'ForMaskedLM', 'mask'
   ),
-  'distilbert': Case(
-    'DistilBert',
-    {
-      'dim': 24,
-      'n_layers': 2,
-      'n_heads': 6,
-      'hidden_dim': 40,
-      'max_position_embeddings': 16,
-    },
-    'ForMaskedLM',
-    'index',
+  'distilbert': Case('DistilBert', DISTILBERT, 'ForMaskedLM', 'index'),
+  'bert_untied': Case('Bert', {**BERT, **UNTIED}, 'ForMaskedLM', 'given'),
+  'roberta_untied': Case(
+    'Roberta', {**BERT, **UNTIED, 'type_vocab_size': 1}, 'ForMaskedLM', 'mask'
+  ),
+  'distilbert_untied': Case(
+    'DistilBert', {**DISTILBERT, **UNTIED}, 'ForMaskedLM', 'index'
   ),
   't5': Case('T5', T5, 'ForConditionalGeneration', 'mask'),
   't5_v1_1': Case(
     'T5',
-    {**T5, 'feed_forward_proj': 'gated-gelu', 'tie_word_embeddings': False},
+    {**T5, **UNTIED, 'feed_forward_proj': 'gated-gelu'},
     'ForConditionalGeneration',
     'mask',
   ),
@@ -255,16 +259,20 @@ def _model(case: Case) -> Any:
     vocab_size=VOCAB, pad_token_id=PADDING, **case.config
   )
   model = getattr(transformers, case.kind + case.task)(config).eval()
-  if not case.config.get('tie_word_embeddings', True):  # T5 ties it anyway.
+  if _untied_t5(case):  # T5 ties it anyway.
     model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.clone())
   return model
+
+
+def _untied_t5(case: Case) -> bool:
+  return case.kind == 'T5' and 'tie_word_embeddings' in case.config
 
 
 def _save(model, case: Case, folder: pathlib.Path) -> None:
   import torch
 
   model.to(getattr(torch, case.dtype))
-  if case.config.get('tie_word_embeddings', True):
+  if not _untied_t5(case):
     size = {'max_shard_size': '20kB'} if case.shards else {}
     model.save_pretrained(folder, **size)
     return

@@ -155,6 +155,17 @@ def test_a_head_tied_and_saved_twice_is_read_once(gpt2):
   assert same(parameters(rename(gpt2, twice)), expected)
 
 
+def test_a_bias_under_its_older_name_is_that_of_an_untied_head(tmp_path):
+  folder = unpack('bert_untied', tmp_path)
+  expected = parameters(folder)
+  new, old = 'cls.predictions.decoder.bias', 'cls.predictions.bias'
+
+  def renamed(held):
+    return {k: v for k, v in held.items() if k != new} | {old: held[new]}
+
+  assert same(parameters(rename(folder, renamed)), expected)
+
+
 def test_a_bert_without_its_head_has_none(tmp_path):
   folder = unpack('bert', tmp_path)
 

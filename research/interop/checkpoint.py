@@ -3,7 +3,7 @@
 Everything that could be wrong with it is looked for before a number is read.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 import functools
 import json
 import pathlib
@@ -172,8 +172,9 @@ def checked(
   names = _names(kind, found)
   cfg = kind.read(Settings(data), names.keys())
   table = kind.table(cfg, shapes(cfg))
-  renamed = Renamed(found, names)
   implied = expected(cfg, table)
+  names = _meant(names, kind.aliases, implied)
+  renamed = Renamed(found, names)
   for name in implied:
     if name not in names:
       raise BadInput(f'{folder}: tensor {name} is missing; {CONFIG} implies it')
@@ -202,11 +203,20 @@ def _names(kind: Family, found: Mapping[str, Any]) -> dict[str, str]:
     plain = re.sub(r'\.gamma$', '.weight', re.sub(r'\.beta$', '.bias', name))
     plain = kind.prefix + plain if bare else plain
     names[plain] = name
-  for alias, name in kind.aliases.items():
-    if alias in names:
-      names.setdefault(name, names[alias])
-      del names[alias]
   return names
+
+
+def _meant(
+  names: Mapping[str, str], aliases: Mapping[str, str], implied: Collection[str]
+) -> dict[str, str]:
+  """Of two names of a tensor the implied one, whichever the file has."""
+  kept = dict(names)
+  for alias, name in aliases.items():
+    meant, other = (alias, name) if alias in implied else (name, alias)
+    if other in kept:
+      kept.setdefault(meant, kept[other])
+      del kept[other]
+  return kept
 
 
 def expected(

@@ -121,7 +121,8 @@ class Family:
     tensors: Its table. Entries whose parameters a choice of parts lacks are
       left out.
     prefix: Of the body's tensors; a file of the body alone lacks it.
-    aliases: Other names of its tensors, by the other name.
+    aliases: Other names of its tensors, by the other name; where a file has
+      both, the one in the table is read.
     ignored: Patterns of names that hold nothing the model needs.
   """
 

@@ -40,6 +40,7 @@ def _read(config: Settings, has_head: bool, unread: int = 0) -> ModelConfig:
     bias=True,
     head_bias=has_head,
     head_transform=has_head,
+    tied_head=not has_head or config('tie_word_embeddings', default=True),
     embedding_norm=True,
     n_token_types=config('type_vocab_size', default=2),
   )
@@ -108,14 +109,21 @@ def _bert(cfg: ModelConfig):
   head = 'cls.predictions.'
   yield from linear(f'{head}transform.dense', 'head.transform.dense')
   yield from norm(f'{head}transform.LayerNorm', 'head.transform.norm')
-  yield same(f'{head}bias', 'head.bias')
+  yield from _vocabulary(cfg, f'{head}decoder', f'{head}bias')
 
 
 def _roberta(cfg: ModelConfig):
   yield from _body('roberta.', _PADDING + 1)
   yield from linear('lm_head.dense', 'head.transform.dense')
   yield from norm('lm_head.layer_norm', 'head.transform.norm')
-  yield same('lm_head.bias', 'head.bias')
+  yield from _vocabulary(cfg, 'lm_head.decoder', 'lm_head.bias')
+
+
+def _vocabulary(cfg: ModelConfig, decoder: str, shared: str):
+  """A matrix of its own comes with a bias of its own, not the shared one."""
+  weight, bias = linear(decoder, 'head.weight')
+  yield weight
+  yield same(shared, 'head.bias') if cfg.tied_head else bias
 
 
 def _read_distilbert(config: Settings, names) -> ModelConfig:
@@ -135,6 +143,7 @@ def _read_distilbert(config: Settings, names) -> ModelConfig:
     bias=True,
     head_bias=has_head,
     head_transform=has_head,
+    tied_head=not has_head or config('tie_word_embeddings', default=True),
     embedding_norm=True,
   )
 
@@ -176,7 +185,7 @@ def _distilbert(cfg: ModelConfig):
   yield from norm(f'{layer}output_layer_norm', f'{_BLOCK}mlp_norm')
   yield from linear('vocab_transform', 'head.transform.dense')
   yield from norm('vocab_layer_norm', 'head.transform.norm')
-  yield same('vocab_projector.bias', 'head.bias')
+  yield from linear('vocab_projector', 'head.weight')
 
 
 BERT = Family(
@@ -189,7 +198,6 @@ BERT = Family(
   ignored=(
     r'.*pooler\..*',
     r'cls\.seq_relationship\..*',
-    r'cls\.predictions\.decoder\.weight',
     r'.*embeddings\.position_ids',
   ),
 )
@@ -202,7 +210,6 @@ ROBERTA = Family(
   aliases={'lm_head.decoder.bias': 'lm_head.bias'},
   ignored=(
     r'.*pooler\..*',
-    r'lm_head\.decoder\.weight',
     r'.*embeddings\.position_ids',
   ),
 )
@@ -212,5 +219,5 @@ DISTILBERT = Family(
   write=_write_distilbert,
   tensors=_distilbert,
   prefix='distilbert.',
-  ignored=(r'vocab_projector\.weight', r'.*embeddings\.position_ids'),
+  ignored=(r'.*embeddings\.position_ids',),
 )
