@@ -2,9 +2,10 @@
 
     python -m experiments.export_weights --workdir=RUN_OR_IMPORTED --out=DIR
 
-Writes config.json, model.safetensors and, where the tokenizer is byte-level
-BPE, tokenizer.json. Our bos, mask and sentinels are special tokens there. DIR
-is new or empty, and is written whole or not at all.
+Writes config.json, model.safetensors and, where the tokenizer is one of the
+library's, tokenizer.json and tokenizer_config.json: our bos, mask and sentinels
+are special tokens there. An imported model's chat template comes along. DIR is
+new or empty, and is written whole or not at all.
 """
 
 import pathlib
@@ -26,7 +27,8 @@ def main() -> None:
   """Exports the newest checkpoint of the run."""
   found = trained.load(_WORKDIR.value)
   out = pathlib.Path(_OUT.value)
-  kind = exporting.write(out, found.model, pipeline.tokenizer(found.data))
+  tokenizer = pipeline.tokenizer(found.data)
+  kind = exporting.write(out, found.model, tokenizer, found.template)
   print(
     f'{kind.model_types[0]}: {", ".join(sorted(p.name for p in out.iterdir()))}'
   )

@@ -8,13 +8,16 @@ import numpy as np
 import published_models
 import pytest
 import small_corpus
+import small_imports
 from test_families import FAMILIES, forward, load, reference, unpack
 import variants
 
 from research.config import BadInput
-from research.data import pipeline
+from research.data import pipeline, tokenizer_file
 from research.data.tokenizers import BPE
 from research.interop import exporting, imported
+from research.models.config import LayerNorm
+from research.train import trained
 
 
 def equal(a, b) -> bool:
@@ -64,9 +67,22 @@ def test_transformers_still_gives_the_logits_that_are_kept(name, tmp_path):
   assert equal(load(tmp_path), load(ours))
 
 
-@pytest.mark.parametrize('kind', PARTS)
+OWN = PARTS | {
+  'gpt_neox': (
+    'decoder',
+    {
+      'norm': LayerNorm(),
+      'residual': 'parallel',
+      'bias': True,
+      'tied_head': False,
+    },
+  )
+}
+
+
+@pytest.mark.parametrize('kind', OWN)
 def test_our_own_models_find_their_family(kind, tmp_path):
-  architecture, parts = PARTS[kind]
+  architecture, parts = OWN[kind]
   cfg = variants.config(architecture, **parts)
   model = variants.build(cfg)
   assert exporting.write(tmp_path, model).model_types[0] == kind
@@ -102,6 +118,65 @@ def test_an_exported_tokenizer_cuts_text_alike_and_names_our_specials(tmp_path):
   assert theirs.token_to_id('<|sentinel_1|>') == ours.sentinel(1)
   told = json.loads((tmp_path / 'out' / 'config.json').read_text())
   assert told['bos_token_id'] == ours.bos
+
+
+def test_ids_that_no_piece_was_learned_for_move_no_special(tmp_path):
+  import tokenizers
+
+  data = small_corpus.config(
+    tmp_path, tokenizer=BPE(vocab_size=9000, n_sentinels=2)
+  )
+  ours = pipeline.tokenizer(data)
+  told = exporting.tokenizer_json(ours)
+  assert told is not None and '<|unused_' in told
+  theirs = tokenizers.Tokenizer.from_str(told)
+  assert theirs.token_to_id('<|bos|>') == ours.bos
+  assert theirs.token_to_id('<|sentinel_1|>') == ours.sentinel(1)
+
+
+TEXTS = ('a  naïve “word”\n\n of\t\u2581 many', ' lead', 'The sea', '')
+
+
+def automatic(folder):
+  """What transformers makes of the tokenizer in `folder`."""
+  transformers = pytest.importorskip('transformers')
+  theirs = transformers.AutoTokenizer.from_pretrained(folder)
+  told = json.loads((folder / 'config.json').read_text())
+  for field in ('bos_token_id', 'eos_token_id', 'pad_token_id'):
+    if field in told:
+      assert getattr(theirs, field) == told[field], field
+  return theirs
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize('kind', OWN)
+def test_transformers_gives_the_ids_of_our_tokenizer(kind, tmp_path):
+  data = small_corpus.config(
+    tmp_path, tokenizer=BPE(vocab_size=300, n_sentinels=2)
+  )
+  ours = pipeline.tokenizer(data)
+  architecture, parts = OWN[kind]
+  cfg = variants.config(architecture, vocab_size=300, **parts)
+  exporting.write(tmp_path / 'out', small_imports.filled(cfg), ours)
+  theirs = automatic(tmp_path / 'out')
+  for text in TEXTS:
+    assert theirs.encode(text) == list(ours.encode(text)), text
+    assert theirs.decode(theirs.encode(text)) == text
+  assert (theirs.mask_token_id, len(theirs)) == (ours.mask, ours.vocab_size)
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize('kind', small_imports.SIZES)
+def test_transformers_gives_the_ids_of_an_imported_tokenizer(kind, tmp_path):
+  found = trained.load(small_imports.write(kind, tmp_path))
+  ours = pipeline.tokenizer(found.data)
+  exporting.write(tmp_path / 'out', found.model, ours, '[{{ messages }}]')
+  theirs = automatic(tmp_path / 'out')
+  for text in TEXTS:
+    expected = tokenizer_file.library(ours).encode(text).ids
+    assert theirs.encode(text) == expected, text
+  assert theirs.chat_template == '[{{ messages }}]'
+  assert kind != 'bert' or theirs.mask_token_id == ours.mask
 
 
 def test_an_imported_folder_holds_what_was_imported(tmp_path):

@@ -29,14 +29,16 @@ def write(
   folder: pathlib.Path,
   model: Any,
   tokenizer: Tokenizer | None = None,
+  template: str | None = None,
 ) -> Family:
-  """Writes config.json, model.safetensors and tokenizer.json, or nothing.
+  """Writes config.json, model.safetensors and the tokenizer's files, or none.
 
   Args:
     folder: Must not hold anything yet.
     model: A transformer of ours.
-    tokenizer: Whose bos is told, if there is one; its file is written where
+    tokenizer: Whose bos is told, if there is one; its files are written where
       it is one of the library's.
+    template: Of conversations, in Jinja, if there is one.
 
   Returns:
     The family whose parts the model has.
@@ -64,6 +66,10 @@ def write(
     told = None if tokenizer is None else tokenizer_json(tokenizer)
     if told is not None:
       write_whole(made / 'tokenizer.json', told)
+      beside = json.dumps(tokenizer_config(told, settings), indent=1)
+      write_whole(made / 'tokenizer_config.json', beside + '\n')
+    if template is not None:
+      write_whole(made / checkpoint.TEMPLATE, template)
     text = json.dumps(settings | {'dtype': 'float32'}, indent=1)
     write_whole(made / checkpoint.CONFIG, text + '\n')
   return kind
@@ -163,11 +169,14 @@ def tokenizer_json(tokenizer: Tokenizer) -> str | None:
     return None
   specials = tokenizer.specials
   if specials.own is None:
-    names = ['<|bos|>', '<|mask|>']
+    # The library counts on from its last id, whatever id a token is given.
+    last = max(_library(json.dumps(told)).get_vocab().values())
+    names = [f'<|unused_{i}|>' for i in range(last + 1, specials.n_text)]
+    names += ['<|bos|>', '<|mask|>']
     names += [f'<|sentinel_{i}|>' for i in range(specials.n_sentinels)]
     told['added_tokens'] = (told.get('added_tokens') or []) + [
       {
-        'id': specials.n_text + i,
+        'id': i,
         'content': name,
         'special': True,
         'single_word': False,
@@ -175,6 +184,49 @@ def tokenizer_json(tokenizer: Tokenizer) -> str | None:
         'rstrip': False,
         'normalized': False,
       }
-      for i, name in enumerate(names)
+      for i, name in enumerate(names, last + 1)
     ]
   return json.dumps(told, ensure_ascii=False)
+
+
+_CUSTOMARY = {
+  'pad_token': ('[PAD]', '<pad>'),
+  'unk_token': ('[UNK]', '<unk>'),
+  'cls_token': ('[CLS]',),
+  'sep_token': ('[SEP]',),
+  'mask_token': ('[MASK]', '<mask>', '<|mask|>'),
+}
+
+
+def tokenizer_config(told: str, ids: Mapping[str, Any]) -> dict[str, Any]:
+  """A class that takes `tokenizer.json` as it is, and its specials' names.
+
+  The class of a family would put parts of its own in the place of the file's.
+
+  Args:
+    told: The `tokenizer.json`.
+    ids: The `config.json`, whose ids are named alike.
+  """
+  loaded = _library(told)
+  specials = {
+    token.content
+    for token in loaded.get_added_tokens_decoder().values()
+    if token.special
+  }
+  named = {}
+  for field, customary in _CUSTOMARY.items():
+    named |= {field: name for name in customary if name in specials}
+  for field in ('bos_token', 'eos_token', 'pad_token'):
+    if f'{field}_id' in ids:
+      named[field] = loaded.id_to_token(ids[f'{field}_id'])
+  return {
+    'tokenizer_class': 'PreTrainedTokenizerFast',
+    'clean_up_tokenization_spaces': False,
+    **named,
+  }
+
+
+def _library(told: str) -> Any:
+  import tokenizers
+
+  return tokenizers.Tokenizer.from_str(told)
