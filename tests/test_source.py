@@ -6,6 +6,7 @@ import pytest
 import requests
 import small_corpus
 import small_gguf
+import small_imports
 from test_families import forward, load, unpack
 import variants
 
@@ -13,7 +14,7 @@ from research.config import BadInput
 from research.data import pipeline
 from research.data.tokenizers import BPE
 from research.interop import exporting, imported, source
-from research.models.config import LayerNorm, Learned
+from research.models.config import LayerNorm, Learned, Rotary
 from research.study import loaded
 from research.train import trained
 
@@ -114,6 +115,52 @@ def test_a_gguf_file_holds_the_checkpoint_it_was_made_of(
   for name, x in found.parameters():
     y = np.asarray(expected[name])
     assert abs(x - y).max() <= share * abs(y).max()
+
+
+def test_a_head_in_q6_k_is_read_as_it_was_packed(tmp_path):
+  cfg = small_gguf.config(d_model=256, tied_head=False)
+  exporting.write(tmp_path / 'a', small_imports.filled(cfg))
+  small_gguf.write(tmp_path / 'a', tmp_path / 'a.gguf', 'F32', head='Q6_K')
+  exact, found = load(tmp_path / 'a'), source.read(str(tmp_path / 'a.gguf'))
+  x = dict(found.parameters())['head.weight']
+  y = np.asarray(exact.head.weight[...])
+  # Half of a step of M / 31, rounded up by no more than the one of all steps.
+  assert 0 < abs(x - y).max() <= 0.5 / 31 * (1 + 2 / 127) * abs(y).max()
+
+
+def test_linear_scaling_is_read_under_both_names(llama, tmp_path):
+  path = tmp_path / 'a.gguf'
+
+  def told(*names):
+    def tell(writer):
+      for name in names:
+        writer.add_float32(f'llama.rope.{name}', 4.0)
+
+    small_gguf.write(llama, path, 'F32', tell=tell)
+    return source.read(str(path)).config.position
+
+  assert told('scale_linear') == told('scaling.factor') == Rotary(stretch=4.0)
+  assert told() == Rotary()
+
+
+def test_frequencies_rescaled_one_by_one_are_refused(llama, tmp_path):
+  path = tmp_path / 'a.gguf'
+
+  def write(factors):
+    small_gguf.write(
+      llama,
+      path,
+      'F32',
+      tell=lambda w: w.add_tensor(
+        'rope_freqs.weight', np.array(factors, np.float32)
+      ),
+    )
+    return source.read(str(path))
+
+  assert write([1.0] * 8).config.position == Rotary()
+  with pytest.raises(BadInput, match='rope_freqs.weight .* by up to 8') as said:
+    write([1.0] * 7 + [8.0])
+  assert '\n' not in str(said.value)
 
 
 def test_gguf_files_of_no_use_are_named_in_one_line(llama, tmp_path):

@@ -215,7 +215,7 @@ def tokenizer_config(told: str, ids: Mapping[str, Any]) -> dict[str, Any]:
   }
   named = {}
   for field, customary in _CUSTOMARY.items():
-    named |= {field: name for name in customary if name in specials}
+    named.update((field, name) for name in customary if name in specials)
   for field in ('bos_token', 'eos_token', 'pad_token'):
     if f'{field}_id' in ids:
       named[field] = loaded.id_to_token(ids[f'{field}_id'])

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 import pathlib
+import re
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from research.interop.table import Tensor, linear, norm, same
 from research.models.config import ModelConfig, Rotary
 
 _BLOCK = 'stack.blocks.{}.'
-_READ = ('F32', 'F16', 'BF16', 'Q8_0', 'Q4_0', 'Q4_1')
+_READ = ('F32', 'F16', 'BF16', 'Q8_0', 'Q4_0', 'Q4_1', 'Q6_K')
+_FACTORS = 'rope_freqs.weight'
 # What our families call the fields of a GGUF file.
 _FIELDS = {
   'context_length': 'max_position_embeddings',
@@ -80,7 +82,7 @@ def _family(kind: str, tensors) -> Family:
     read=LLAMA.read,
     write=LLAMA.write,
     tensors=tensors,
-    ignored=(r'rope_freqs\.weight',),
+    ignored=(re.escape(_FACTORS),),
   )
 
 
@@ -126,8 +128,9 @@ def read(path: pathlib.Path) -> Checkpoint:
 
   Raises:
     BadInput: The package `gguf` is missing, the file is not whole, its
-      architecture is not one of ours, or a tensor is missing, surplus, of
-      another shape or packed in a way that is not read.
+      architecture is not one of ours, its rotation is rescaled by frequency,
+      or a tensor is missing, surplus, of another shape or packed in a way that
+      is not read.
   """
   try:
     import gguf
@@ -154,6 +157,7 @@ def read(path: pathlib.Path) -> Checkpoint:
         f'{path}: tensor {name} is packed as {tensor.tensor_type.name}; only'
         f' {", ".join(_READ)} are read'
       )
+  _refuse_rescaled(path, held)
   settings = _settings(kind, fields, held)
   found = checkpoint.checked(
     path, settings, _FAMILIES[kind], _Dequantised(path, held)
@@ -162,6 +166,17 @@ def read(path: pathlib.Path) -> Checkpoint:
     tokenizer=gguf_tokenizer.read(fields),
     template=fields.get('tokenizer.chat_template'),
   )
+
+
+def _refuse_rescaled(path: pathlib.Path, held: Mapping[str, Any]) -> None:
+  """Refuses a divisor of each frequency, which Llama 3.1 and 3.2 have."""
+  factors = held.get(_FACTORS)
+  if factors is not None and (factors.data != 1).any():
+    raise BadInput(
+      f'{path}: {_FACTORS} divides rotary frequencies by up to'
+      f' {factors.data.max():g}, as Llama 3.1 and 3.2 do; only factors of 1 are'
+      ' read: give a model without them'
+    )
 
 
 def _settings(
@@ -176,9 +191,11 @@ def _settings(
   told |= {
     ours: fields[name] for name, ours in _TOKENS.items() if name in fields
   }
-  scaling = fields.get(f'{kind}.rope.scaling.type', 'none')
+  # Without a type llama.cpp means linear; the older name has none.
+  scaling = fields.get(f'{kind}.rope.scaling.type', 'linear')
+  older = fields.get(f'{kind}.rope.scale_linear')
+  factor = fields.get(f'{kind}.rope.scaling.factor') or older
   if scaling != 'none':
-    factor = fields.get(f'{kind}.rope.scaling.factor')
     told['rope_scaling'] = {'type': scaling, 'factor': factor}
   return told | {
     'model_type': kind,
