@@ -1,5 +1,7 @@
 """A published model arrives whole, by folder, GGUF file or hub, and is used."""
 
+import shutil
+
 import numpy as np
 import pooch
 import pytest
@@ -185,10 +187,17 @@ def test_a_source_that_is_nowhere_is_named(name):
     source.read(name)
 
 
-def test_a_hub_that_cannot_be_reached_gets_one_line(monkeypatch, tmp_path):
-  def cut(*_):
-    raise requests.ConnectionError('a long\nstory')
+@pytest.fixture(autouse=True)
+def nothing_is_set(monkeypatch):
+  for variable in 'HF_HOME', 'HF_HUB_CACHE', 'HF_TOKEN':
+    monkeypatch.delenv(variable, raising=False)
 
+
+def cut(*_, **__):
+  raise requests.ConnectionError('a long\nstory')
+
+
+def test_a_hub_that_cannot_be_reached_gets_one_line(monkeypatch, tmp_path):
   monkeypatch.setattr(pooch, 'retrieve', cut)
   monkeypatch.setenv('HF_HOME', str(tmp_path))
   with pytest.raises(BadInput, match='the hub gave nothing') as caught:
@@ -196,13 +205,34 @@ def test_a_hub_that_cannot_be_reached_gets_one_line(monkeypatch, tmp_path):
   assert '\n' not in str(caught.value)
 
 
-def test_what_the_hubs_own_cache_has_is_read_from_there(
-  llama, monkeypatch, tmp_path
-):
-  root = tmp_path / 'hub' / 'models--org--tiny'
-  (root / 'snapshots').mkdir(parents=True)
-  (root / 'snapshots' / 'abc').symlink_to(llama)
-  (root / 'refs').mkdir()
+def keep(folder, cache):
+  """Puts the checkpoint in `folder` into a cache of the hub's as org/tiny."""
+  root = cache / 'models--org--tiny'
+  (root / 'refs').mkdir(parents=True)
   (root / 'refs' / 'main').write_text('abc')
-  monkeypatch.setenv('HF_HOME', str(tmp_path))
+  return shutil.copytree(folder, root / 'snapshots' / 'abc')
+
+
+@pytest.mark.parametrize(
+  'variable, below', [('HF_HOME', 'hub'), ('HF_HUB_CACHE', '')]
+)
+def test_what_the_hubs_own_cache_has_is_read_from_there(
+  variable, below, llama, monkeypatch, tmp_path
+):
+  keep(llama, tmp_path / below)
+  monkeypatch.setattr(pooch, 'retrieve', cut)
+  monkeypatch.setenv(variable, str(tmp_path))
   assert source.read('org/tiny').config == source.read(str(llama)).config
+
+
+@pytest.mark.parametrize('name', ['gpt2', 'llama'])  # in one file, in shards
+def test_a_model_half_in_the_hubs_cache_is_downloaded(
+  name, monkeypatch, tmp_path
+):
+  folder = keep(unpack(name, tmp_path / 'theirs'), tmp_path)
+  monkeypatch.setattr(pooch, 'retrieve', cut)
+  monkeypatch.setenv('HF_HUB_CACHE', str(tmp_path))
+  source.read('org/tiny')
+  max(folder.glob('model*.safetensors')).unlink()
+  with pytest.raises(BadInput, match='the hub gave nothing'):
+    source.read('org/tiny')

@@ -85,10 +85,16 @@ def fetch(name: str) -> pathlib.Path:
 
 
 def _cached(repository: str, revision: str) -> pathlib.Path | None:
-  """The folder that the hub's own client keeps, if it does."""
-  home = pathlib.Path(os.environ.get('HF_HOME', '~/.cache/huggingface'))
-  root = home.expanduser() / 'hub' / f'models--{repository.replace("/", "--")}'
+  """The folder that the hub's own client keeps, if all of the model is there.
+
+  It is made file by file: an interrupted download leaves only some of them.
+  """
+  home = os.environ.get('HF_HOME', '~/.cache/huggingface')
+  hub = pathlib.Path(os.environ.get('HF_HUB_CACHE', f'{home}/hub'))
+  root = hub.expanduser() / f'models--{repository.replace("/", "--")}'
   reference = root / 'refs' / revision
   commit = reference.read_text().strip() if reference.is_file() else revision
   folder = root / 'snapshots' / commit
-  return folder if (folder / checkpoint.CONFIG).exists() else None
+  weights = tensors.shards(folder) or [tensors.SINGLE]
+  needed = [folder / name for name in (checkpoint.CONFIG, *weights)]
+  return folder if all(path.is_file() for path in needed) else None
