@@ -1,10 +1,12 @@
-"""Files and folders: written whole or not at all."""
+"""Files and folders, written whole or not at all, and JSON that is read."""
 
 from collections.abc import Iterator
 import contextlib
+import json
 import os
 import pathlib
 import shutil
+from typing import Any
 
 from etils import epath
 
@@ -32,6 +34,23 @@ def write_whole(path: Path, content: str | bytes) -> None:
     raise
   finally:
     part.unlink(missing_ok=True)
+
+
+def json_object(path: pathlib.Path) -> dict[str, Any]:
+  """What a JSON file says.
+
+  Raises:
+    BadInput: It is damaged, or holds something else than an object.
+  """
+  try:
+    told = json.loads(path.read_text(encoding='utf-8'))
+  except ValueError as error:
+    raise BadInput(
+      f'{path} is no JSON, or is damaged ({error}): fetch it again'
+    ) from None
+  if not isinstance(told, dict):
+    raise BadInput(f'{path} holds no JSON object: fetch it again')
+  return told
 
 
 @contextlib.contextmanager

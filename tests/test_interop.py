@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 from test_families import unpack
 
 from research.config import BadInput
-from research.interop import checkpoint, table, tensors
+from research.interop import checkpoint, imported, table, tensors
 from research.interop.families import t5
 from research.interop.family import Settings
 from research.models import parts
@@ -214,6 +214,21 @@ def test_t5_scales_its_logits_as_the_file_says(told, logit_scale):
     ('qwen2', {'use_sliding_window': True}, 'use_sliding_window'),
     ('mpt', {'attn_config': {'qk_ln': True}}, 'qk_ln=True'),
     ('roberta', {'pad_token_id': 0}, 'pad_token_id=0'),
+    ('gpt2', {'n_head': '6'}, "n_head='6' should be a whole number"),
+    ('gpt2', {'n_embd': 24.0}, 'n_embd=24.0 should be a whole number'),
+    ('gpt2', {'n_layer': True}, 'n_layer=True should be a whole number'),
+    ('gpt2', {'activation_function': ['relu']}, r"=\['relu'\] should be text"),
+    ('llama', {'head_dim': '4'}, "head_dim='4' should be a whole number"),
+    (
+      'llama',
+      {'rope_scaling': 'linear', 'rope_parameters': None},
+      "rope_scaling='linear' should be an object",
+    ),
+    (
+      'llama',
+      {'rope_parameters': {'rope_type': 'linear', 'factor': 'x'}},
+      "factor='x' should be a number",
+    ),
   ],
 )
 def test_what_does_not_fit_is_named_in_one_line(name, told, message, tmp_path):
@@ -221,6 +236,33 @@ def test_what_does_not_fit_is_named_in_one_line(name, told, message, tmp_path):
   with pytest.raises(BadInput, match=message) as caught:
     checkpoint.read(folder)
   assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+  'file, text, message',
+  [
+    ('config.json', '[]', 'config.json holds no JSON object'),
+    ('config.json', '{"model_type": ', 'config.json is no JSON, or is damaged'),
+    (tensors.INDEX, '{"weight_map"', 'index.json is no JSON'),
+    (tensors.INDEX, '{}', 'weight_map names no file'),
+    (tensors.INDEX, '{"weight_map": ["a"]}', 'weight_map names no file'),
+    (tensors.INDEX, '{"weight_map": {"a": "../b"}}', 'names no file beside'),
+    ('tokenizer_config.json', '{', 'tokenizer_config.json is no JSON'),
+    (
+      'tokenizer_config.json',
+      '{"chat_template": {}}',
+      'neither text nor a list',
+    ),
+    ('tokenizer.json', '{"version": "1.0", "mod', 'tokenizer.json is damaged'),
+  ],
+)
+def test_a_damaged_file_is_named_in_one_line(file, text, message, tmp_path):
+  folder = unpack('llama', tmp_path / 'a')
+  (folder / file).write_text(text)
+  with pytest.raises(BadInput, match=message) as caught:
+    imported.write(tmp_path / 'b', checkpoint.read(folder), 'a')
+  assert '\n' not in str(caught.value)
+  assert [path.name for path in tmp_path.iterdir()] == ['a']
 
 
 def test_nothing_that_may_hold_code_is_read(gpt2):

@@ -5,7 +5,6 @@ Everything that could be wrong with it is looked for before a number is read.
 
 from collections.abc import Collection, Iterator, Mapping
 import functools
-import json
 import pathlib
 import re
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ import numpy as np
 
 from research.config import BadInput
 from research.fields import nearest
+from research.files import json_object
 from research.interop import tensors
 from research.interop.families import alibi, bert, gpt, llama, t5
 from research.interop.family import Family, Settings
@@ -113,16 +113,14 @@ def read(folder: pathlib.Path) -> Checkpoint:
   """The checkpoint in `folder`, checked.
 
   Raises:
-    BadInput: There is none, its architecture is unknown, or a tensor is
-      missing, surplus or of another shape than `config.json` says.
+    BadInput: There is none, a file of it is damaged, its architecture is
+      unknown, or a tensor is missing, surplus or of another shape than
+      `config.json` says.
   """
   path = folder / CONFIG
   if not path.is_file():
     raise BadInput(f'source={folder} has no {CONFIG}: name a checkpoint folder')
-  try:
-    data = json.loads(path.read_text(encoding='utf-8'))
-  except ValueError as error:
-    raise BadInput(f'{path} is no JSON: {error}') from None
+  data = json_object(path)
   found = checked(folder, data, family(data), tensors.find(folder))
   tokenizer = folder / 'tokenizer.json'
   return found._replace(
@@ -136,11 +134,18 @@ def _template(folder: pathlib.Path) -> str | None:
   if (folder / TEMPLATE).is_file():
     return (folder / TEMPLATE).read_text(encoding='utf-8')
   path = folder / 'tokenizer_config.json'
-  told = json.loads(path.read_text('utf-8')) if path.is_file() else {}
+  told = json_object(path) if path.is_file() else {}
   template = told.get('chat_template')
   if isinstance(template, list):  # several, by name
-    named = {one['name']: one['template'] for one in template}
-    template = named.get('default')
+    named = [one for one in template if isinstance(one, dict)]
+    template = next(
+      (one.get('template') for one in named if one.get('name') == 'default'),
+      None,
+    )
+  if template is not None and not isinstance(template, str):
+    raise BadInput(
+      f'{path}: chat_template is neither text nor a list of texts by name'
+    )
   return template
 
 

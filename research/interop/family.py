@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 import dataclasses
+import numbers
+import types
 from typing import Any
 
 from research.config import BadInput
@@ -29,17 +31,46 @@ _BACK = {
 }
 
 
+# What a field should be, in words, and what is taken for it.
+_KINDS: dict[type, tuple[str, type | tuple[type, ...]]] = {
+  bool: ('true or false', bool),
+  int: ('a whole number', numbers.Integral),
+  float: ('a number', numbers.Real),
+  str: ('text', str),
+  dict: ('an object', Mapping),
+  types.NoneType: ('anything', object),
+}
+
+
+def _is(kind: type, value: Any) -> bool:
+  return isinstance(value, _KINDS[kind][1]) and (
+    kind in (bool, types.NoneType) or not isinstance(value, bool)
+  )
+
+
 class Settings:
   """A `config.json` of either style, whose absent fields have defaults."""
 
   def __init__(self, data: Mapping[str, Any]):
     self.data = data
 
-  def __call__(self, *names: str, default: Any = None) -> Any:
-    """The first of these fields that is there and not null."""
+  def __call__(
+    self, *names: str, default: Any = None, kind: type | None = None
+  ) -> Any:
+    """The first of these fields that is there and not null.
+
+    Raises:
+      BadInput: It is not of this kind, which without one is the default's.
+    """
+    kind = type(default) if kind is None else kind
     for name in names:
-      if self.data.get(name) is not None:
-        return self.data[name]
+      value = self.data.get(name)
+      if value is not None:
+        if not _is(kind, value):
+          raise BadInput(
+            f'config.json: {name}={value!r} should be {_KINDS[kind][0]}'
+          )
+        return value
     return default
 
   def only(self, name: str, *allowed: Any) -> None:
@@ -48,7 +79,8 @@ class Settings:
     Raises:
       BadInput: Saying so.
     """
-    value = self(name, default=allowed[0])
+    value = self.data.get(name)
+    value = allowed[0] if value is None else value
     if value not in allowed:
       wished = ' or '.join(map(repr, allowed))
       raise BadInput(f'config.json: {name}={value!r}; only {wished} is read')
@@ -70,22 +102,25 @@ class Settings:
     """Rotary positions, told as transformers 5 or as older ones do.
 
     Raises:
-      BadInput: Frequencies are scaled in a way that we have not.
+      BadInput: Frequencies are scaled in a way that we have not, or a field is
+        of another kind.
     """
-    new = self('rope_parameters', default={})
-    old = self('rope_scaling', default={})
-    kind = new.get('rope_type') or old.get('rope_type') or old.get('type')
+    new = Settings(self('rope_parameters', default={}))
+    old = Settings(self('rope_scaling', default={}))
+    kind = new('rope_type', kind=str) or old('rope_type', 'type', kind=str)
     if kind not in (None, 'default', 'linear'):
       raise BadInput(
         f'config.json: rope_type={kind!r}; only default and linear are read'
       )
-    base = new.get('rope_theta') or self(
+    base = new('rope_theta', kind=float) or self(
       'rope_theta', 'rotary_emb_base', default=10_000.0
     )
-    share = new.get('partial_rotary_factor') or self(
+    share = new('partial_rotary_factor', kind=float) or self(
       'partial_rotary_factor', 'rotary_pct', default=fraction
     )
-    factor = new.get('factor') or old.get('factor') if kind == 'linear' else 1.0
+    factor = new('factor', kind=float) or old('factor', kind=float)
+    if kind != 'linear':
+      factor = 1.0
     return Rotary(
       fraction=float(share), base=float(base), stretch=float(factor or 1.0)
     )

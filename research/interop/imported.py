@@ -173,14 +173,9 @@ def named(found: Checkpoint, path: pathlib.Path) -> TokenizerFile:
   """The tokenizer's file, with the tokens that serve as our specials.
 
   Raises:
-    BadInput: Nothing says which token begins a text.
+    BadInput: It is damaged, or nothing says which token begins a text.
   """
-  import tokenizers
-
-  assert found.tokenizer is not None
-  vocabulary = tokenizers.Tokenizer.from_str(
-    found.tokenizer.decode('utf-8')
-  ).get_vocab(with_added_tokens=True)
+  vocabulary = _vocabulary(found)
   pieces = {i: piece for piece, i in vocabulary.items()}
 
   def first(*names: str) -> str | None:
@@ -214,3 +209,19 @@ def named(found: Checkpoint, path: pathlib.Path) -> TokenizerFile:
     sentinel=first('<extra_id_0>'),
     eos=told('eos_token_id'),
   )
+
+
+def _vocabulary(found: Checkpoint) -> dict[str, int]:
+  """The id of each piece."""
+  import tokenizers
+
+  assert found.tokenizer is not None
+  try:
+    loaded = tokenizers.Tokenizer.from_str(found.tokenizer.decode('utf-8'))
+  except Exception as error:  # the library raises nothing narrower
+    said = ' '.join(str(error).split())
+    raise BadInput(
+      f'source={found.folder}: its {TOKENIZER} is damaged ({said[:200]}): fetch'
+      ' it again, or do without it'
+    ) from None
+  return loaded.get_vocab(with_added_tokens=True)

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from research.config import BadInput
+from research.files import json_object
 
 SINGLE = 'model.safetensors'
 INDEX = 'model.safetensors.index.json'
@@ -102,7 +103,7 @@ def find(folder: pathlib.Path) -> Tensors:
       f'source={folder} has no {SINGLE} and no {INDEX}: nothing that may hold'
       ' code (.bin, .pt, .pkl) is read; save the model as safetensors'
     )
-  places = json.loads((folder / INDEX).read_text())['weight_map']
+  places = _places(folder / INDEX)
   files = {name: _stored(folder / name) for name in set(places.values())}
   found = {}
   for name, file in places.items():
@@ -113,11 +114,30 @@ def find(folder: pathlib.Path) -> Tensors:
 
 
 def shards(folder: pathlib.Path) -> list[str]:
-  """The files that a sharded checkpoint's index names; none without one."""
+  """The files that a sharded checkpoint's index names; none without one.
+
+  Raises:
+    BadInput: The index is damaged.
+  """
   path = folder / INDEX
   if (folder / SINGLE).is_file() or not path.is_file():
     return []
-  return sorted(set(json.loads(path.read_text())['weight_map'].values()))
+  return sorted(set(_places(path).values()))
+
+
+def _places(path: pathlib.Path) -> dict[str, str]:
+  """The file beside an index that holds each tensor."""
+  places = json_object(path).get('weight_map')
+  if not isinstance(places, dict) or not all(map(_is_name, places.values())):
+    raise BadInput(
+      f'{path}: weight_map names no file beside it for each tensor: fetch it'
+      ' again'
+    )
+  return places
+
+
+def _is_name(value: Any) -> bool:
+  return isinstance(value, str) and pathlib.PurePath(value).name == value
 
 
 def _stored(path: pathlib.Path) -> dict[str, Stored]:
@@ -149,7 +169,8 @@ def _checked(path, name: str, about: Any, start: int, size: int) -> Stored:
     )
   dtype, shape = np.dtype(_DTYPES[about['dtype']]), tuple(about['shape'])
   begin, end = about['data_offsets']
-  if end - begin != math.prod(shape) * dtype.itemsize or start + end > size:
+  whole = end - begin == math.prod(shape) * dtype.itemsize
+  if not whole or begin < 0 or start + end > size:
     raise BadInput(f'{path}: {name} is cut short; download the file again')
   return Stored(path, dtype, shape, start + begin)
 

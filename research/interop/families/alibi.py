@@ -146,17 +146,21 @@ def _read_mpt(config: Settings, names) -> ModelConfig:
   config.only('logit_scale', None)
   config.only('embedding_fraction', 1.0)
   d_model = config('d_model', default=2048)
-  scale, clip = attention('softmax_scale'), attention('clip_qkv')
+  scale, clip = (
+    attention(name, kind=float) for name in ('softmax_scale', 'clip_qkv')
+  )
   return ModelConfig(
     vocab_size=config('vocab_size', default=50368),
     seq_len=config('max_seq_len', default=2048),
     d_model=d_model,
     n_layers=config('n_layers', default=24),
     n_heads=config('n_heads', default=16),
-    d_ff=int(config('expansion_ratio', default=4) * d_model),
+    d_ff=int(config('expansion_ratio', default=4.0) * d_model),
     norm=LayerNorm(eps=config('layer_norm_epsilon', default=1e-5), bias=False),
     # transformers takes 8 whatever the file says; the authors' code does not.
-    position=ALiBi(max_exponent=float(attention('alibi_bias_max', default=8))),
+    position=ALiBi(
+      max_exponent=float(attention('alibi_bias_max', default=8.0))
+    ),
     activation='gelu',
     attention_scale=scale,
     attention_clip=clip,

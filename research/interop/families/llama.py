@@ -26,7 +26,7 @@ def _read(config: Settings, names) -> ModelConfig:
     n_layers=config('num_hidden_layers', default=32),
     n_heads=n_heads,
     n_kv_heads=config('num_key_value_heads', default=kv_heads),
-    d_head=config('head_dim'),
+    d_head=config('head_dim', kind=int),
     d_ff=config('intermediate_size', default=11008),
     norm=RMSNorm(eps=config('rms_norm_eps', default=1e-6)),
     position=config.rotary(),
@@ -43,7 +43,7 @@ def _read(config: Settings, names) -> ModelConfig:
 def _window(config: Settings, kind: str) -> int | None:
   if kind == 'mistral':
     absent = 'sliding_window' not in config.data
-    return _WINDOW[kind] if absent else config('sliding_window')
+    return _WINDOW[kind] if absent else config('sliding_window', kind=int)
   if kind == 'qwen2' and config('use_sliding_window', default=False):
     raise BadInput(
       'config.json: use_sliding_window=true: Qwen2 has it in some layers only,'
