@@ -4,8 +4,9 @@
 
 Writes config.json, model.safetensors and, where the tokenizer is one of the
 library's, tokenizer.json and tokenizer_config.json: our bos, mask and sentinels
-are special tokens there. An imported model's chat template comes along. DIR is
-new or empty, and is written whole or not at all.
+are special tokens there. An imported model's chat template comes along; one
+without a tokenizer is exported without. DIR is new or empty, and is written
+whole or not at all.
 """
 
 import pathlib
@@ -25,10 +26,10 @@ _OUT = flags.DEFINE_string('out', None, 'Folder to write.', required=True)
 
 def main() -> None:
   """Exports the newest checkpoint of the run."""
-  found = trained.load(_WORKDIR.value)
+  model, data, template = trained.without_text(_WORKDIR.value)
+  tokenizer = None if data is None else pipeline.tokenizer(data)
   out = pathlib.Path(_OUT.value)
-  tokenizer = pipeline.tokenizer(found.data)
-  kind = exporting.write(out, found.model, tokenizer, found.template)
+  kind = exporting.write(out, model, tokenizer, template)
   print(
     f'{kind.model_types[0]}: {", ".join(sorted(p.name for p in out.iterdir()))}'
   )

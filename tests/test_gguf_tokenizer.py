@@ -1,5 +1,7 @@
 """A sentencepiece vocabulary in a GGUF file gives sentencepiece's own ids."""
 
+import shutil
+
 import pytest
 import sentencepiece
 import small_gguf
@@ -106,10 +108,17 @@ def test_what_the_file_says_of_spaces_and_specials_is_done(pieces, tmp_path):
   assert mark not in tokenizer.encode('a').tolist()
 
 
-def test_another_kind_of_vocabulary_is_said_not_to_be_read(pieces, tmp_path):
-  found = source.read(str(written(pieces, tmp_path, model='rwkv')))
-  _, said = imported.write(tmp_path / 'ours', found, 'a')
+def test_another_kind_of_vocabulary_is_read_from_beside_the_file(
+  pieces, folder, tmp_path
+):
+  path = written(pieces, tmp_path, model='rwkv')
+  _, said = imported.write(tmp_path / 'ours', source.read(str(path)), 'a')
   assert said == 'no tokenizer.json: text cannot be read'
+  shutil.copy(folder / 'ours' / 'tokenizer.json', tmp_path)
+  made, _ = imported.write(tmp_path / 'b', source.read(str(path)), 'a')
+  known = imported.read(folder / 'ours').tokenizer
+  assert made.tokenizer is not None and known is not None
+  assert made.tokenizer.bos == known.bos == '<s>'
 
 
 @pytest.mark.parity

@@ -1,7 +1,10 @@
 """A published model arrives whole, by folder, GGUF file or hub, and is used."""
 
 import shutil
+import subprocess
+import sys
 
+import jax
 import numpy as np
 import pooch
 import pytest
@@ -58,6 +61,20 @@ def test_a_model_without_its_tokenizer_is_refused_by_name(tmp_path):
   imported.write(tmp_path / 'b', found, 'a')
   with pytest.raises(BadInput, match='without its tokenizer'):
     trained.load(tmp_path / 'b')
+
+
+def test_a_model_without_its_tokenizer_is_exported_all_the_same(tmp_path):
+  theirs = unpack('gpt2', tmp_path / 'theirs')
+  imported.write(tmp_path / 'a', source.read(str(theirs)), 'a')
+  flags = f'--workdir={tmp_path / "a"}', f'--out={tmp_path / "b"}'
+  done = subprocess.run(
+    [sys.executable, '-m', 'experiments.export_weights', *flags],
+    capture_output=True,
+    text=True,
+  )
+  assert done.stdout == 'gpt2: config.json, model.safetensors\n', done.stderr
+  leaves = [jax.tree.leaves(load(at)) for at in (tmp_path / 'b', theirs)]
+  assert all(map(np.array_equal, *leaves))
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,9 @@ class _Dequantised(Mapping[str, np.ndarray]):
 def read(path: pathlib.Path) -> Checkpoint:
   """The checkpoint in a GGUF file, checked.
 
+  Where its own tokenizer is of a kind that is not read, it is the
+  `tokenizer.json` beside the file, if there is one.
+
   Raises:
     BadInput: The package `gguf` is missing, the file is not whole, its
       architecture is not one of ours, its rotation is rescaled by frequency,
@@ -163,9 +166,14 @@ def read(path: pathlib.Path) -> Checkpoint:
     path, settings, _FAMILIES[kind], _Dequantised(path, held)
   )
   return found._replace(
-    tokenizer=gguf_tokenizer.read(fields),
+    tokenizer=gguf_tokenizer.read(fields) or _beside(path),
     template=fields.get('tokenizer.chat_template'),
   )
+
+
+def _beside(path: pathlib.Path) -> bytes | None:
+  tokenizer = path.with_name('tokenizer.json')
+  return tokenizer.read_bytes() if tokenizer.is_file() else None
 
 
 def _refuse_rescaled(path: pathlib.Path, held: Mapping[str, Any]) -> None:

@@ -66,3 +66,22 @@ def load(
   return Trained(
     found.model(), data, found.hash[:12], found.step, None, found.template
   )
+
+
+def without_text(
+  workdir: str | os.PathLike[str],
+) -> tuple[Any, DataConfig | None, str | None]:
+  """The newest model in `workdir`, its data and its template.
+
+  There are no data where it was imported without its tokenizer.
+
+  Raises:
+    BadInput: The folder holds no model.
+  """
+  folder = pathlib.Path(workdir)
+  if (folder / imported.MODEL).is_file():
+    found = imported.read(folder)
+    if found.tokenizer is None:
+      return found.model(), None, found.template
+  whole = load(workdir)
+  return whole.model, whole.data, whole.template
