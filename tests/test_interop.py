@@ -118,6 +118,9 @@ def test_old_names_of_bloom_and_falcon_say_the_same(tmp_path):
   )
   edit(falcon, model_type='RefinedWeb', ffn_hidden_size=None)
   assert checkpoint.read(falcon).config == new
+  edit(falcon, new_decoder_architecture=None, multi_query=None)
+  edit(falcon, num_attention_heads=None, n_head=6)
+  assert checkpoint.read(falcon).config == new
 
 
 def test_a_body_without_its_prefix_and_old_buffers_are_read(gpt2):

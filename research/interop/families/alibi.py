@@ -51,7 +51,9 @@ def _write_bloom(cfg: ModelConfig) -> dict:
 def _read_falcon(config: Settings, names) -> ModelConfig:
   n_heads = config('num_attention_heads', 'n_head', default=71)
   d_model = config('hidden_size', default=4544)
-  new = config('new_decoder_architecture', default=False)
+  # The first Falcon-40B says so by these alone.
+  first = config('model_type') == 'RefinedWeb' and 'n_head_kv' in config.data
+  new = config('new_decoder_architecture', default=first)
   kv_heads = n_heads
   if new:
     kv_heads = config('num_kv_heads', 'n_head_kv', default=n_heads)
