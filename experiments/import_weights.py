@@ -3,10 +3,10 @@
     python -m experiments.import_weights --source=DIR_OR_HUB_ID --out=DIR
 
 A source is a folder with config.json and safetensors, a GGUF file, or the name
-of a model on the hub, ORG/NAME or ORG/NAME@REVISION: what the hub's own cache
-has is taken from there, the rest is downloaded. What is written is read by
-`experiments.evaluate`, `experiments.generate` and `experiments.export_weights`
-wherever a run's folder is.
+of a model on the hub, [ORG/]NAME or [ORG/]NAME@REVISION: what the hub's own
+cache has is taken from there, the rest is downloaded, as whom HF_TOKEN names.
+What is written is read by `experiments.evaluate`, `experiments.generate` and
+`experiments.export_weights` wherever a run's folder is.
 """
 
 import pathlib
@@ -17,7 +17,7 @@ from research import config
 from research.interop import imported, source
 
 _SOURCE = flags.DEFINE_string(
-  'source', None, 'Folder, GGUF file or ORG/NAME[@REVISION].', required=True
+  'source', None, 'Folder, GGUF file or [ORG/]NAME[@REVISION].', required=True
 )
 _OUT = flags.DEFINE_string('out', None, 'Folder to write.', required=True)
 

@@ -1,8 +1,11 @@
 """A published model arrives whole, by folder, GGUF file or hub, and is used."""
 
+import http.server
+import pathlib
 import shutil
 import subprocess
 import sys
+import threading
 
 import jax
 import numpy as np
@@ -198,7 +201,10 @@ def test_gguf_files_of_no_use_are_named_in_one_line(llama, tmp_path):
     source.read(str(path))
 
 
-@pytest.mark.parametrize('name', ['not there', 'a/b/c', 'none.gguf'])
+NOWHERE = 'not there', 'a/b/c', 'none.gguf', '../a', str(pathlib.Path(__file__))
+
+
+@pytest.mark.parametrize('name', NOWHERE)
 def test_a_source_that_is_nowhere_is_named(name):
   with pytest.raises(BadInput, match='there is no such folder'):
     source.read(name)
@@ -220,6 +226,73 @@ def test_a_hub_that_cannot_be_reached_gets_one_line(monkeypatch, tmp_path):
   with pytest.raises(BadInput, match='the hub gave nothing') as caught:
     source.read('EleutherAI/pythia-70m@step1000')
   assert '\n' not in str(caught.value)
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+  """Answers with the files of a folder, or with a status given for a file.
+
+  Attributes:
+    folder: Whose files it has.
+    statuses: Of files, by name.
+    asked: The paths and the authorisations there were.
+  """
+
+  folder: pathlib.Path
+  statuses: dict[str, int]
+  asked: list[tuple[str, str | None]]
+
+  def do_GET(self):
+    self.asked.append((self.path, self.headers['Authorization']))
+    name = self.path.rpartition('/')[2]
+    path = self.folder / name
+    status = self.statuses.get(name, 200 if path.is_file() else 404)
+    data = path.read_bytes() if status == 200 else b''
+    self.send_response(status)
+    self.send_header('Content-Length', str(len(data)))
+    self.end_headers()
+    self.wfile.write(data)
+
+  def log_message(self, *_):
+    pass
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+  """A hub that has one model, under any name; its handler."""
+  found = type('Found', (Hub,), {'statuses': {}, 'asked': []})
+  found.folder = unpack('llama', tmp_path / 'theirs')
+  server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), found)
+  threading.Thread(target=server.serve_forever, daemon=True).start()
+  monkeypatch.setattr(
+    source, '_HUB', f'http://127.0.0.1:{server.server_address[1]}'
+  )
+  monkeypatch.setattr(pooch, 'os_cache', lambda name: tmp_path / name)
+  monkeypatch.setenv('HF_HOME', str(tmp_path))
+  yield found
+  server.shutdown()
+  server.server_close()
+
+
+def test_a_model_is_downloaded_with_its_shards_as_whom_the_token_names(
+  hub, monkeypatch
+):
+  monkeypatch.setenv('HF_TOKEN', 'me')
+  found, exact = source.read('tiny'), load(hub.folder)
+  for x, y in zip(found.parameters(), jax.tree.leaves(exact), strict=True):
+    np.testing.assert_array_equal(x[1], y)
+  paths, names = zip(*hub.asked, strict=True)
+  assert set(names) == {'Bearer me'}
+  assert paths[0] == '/tiny/resolve/main/config.json'
+
+
+def test_only_what_the_hub_says_is_absent_is_left_out(hub):
+  hub.statuses['tokenizer.json'] = 503
+  with pytest.raises(BadInput, match='gave nothing .HTTPError 503') as caught:
+    source.read('org/tiny')
+  assert '\n' not in str(caught.value)
+  hub.statuses.clear()
+  assert source.read('org/tiny').tokenizer is None
+  assert {name for _, name in hub.asked} == {None}
 
 
 def keep(folder, cache):
