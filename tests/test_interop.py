@@ -5,6 +5,7 @@ import os
 import pathlib
 import shutil
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -79,6 +80,26 @@ def test_shards_are_one_checkpoint(tmp_path):
   save_file(whole, single / tensors.SINGLE)
   assert len(list(sharded.glob('model-*'))) > 1
   assert same(parameters(sharded), parameters(single))
+
+
+def test_layers_of_unlike_precision_lose_nothing(tmp_path):
+  folder = unpack('gpt2', tmp_path)
+  layers = [f'transformer.h.{i}.mlp.c_fc.weight' for i in range(2)]
+  kept = {}
+
+  def mixed(held):
+    first, second = (held[name].astype(np.float32) for name in layers)
+    first = first.astype(jnp.bfloat16)
+    second = (second * 1.001).astype(np.float16)
+    kept.update(zip(layers, (first, second), strict=True))
+    return held | kept
+
+  found = checkpoint.read(rename(folder, mixed))
+  name = 'stack.blocks.mlp.up'
+  x = dict(found.parameters())[name]
+  assert found.dtype(name) == x.dtype == np.float32
+  for i, theirs in enumerate(kept.values()):
+    np.testing.assert_array_equal(x[i], theirs.astype(np.float32))
 
 
 def test_a_missing_shard_is_named(tmp_path):

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from flax import nnx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from research.config import BadInput
@@ -68,9 +69,17 @@ class Checkpoint(NamedTuple):
     return {name: entry for entry in self.table.values() for name in entry.ours}
 
   def dtype(self, name: str) -> np.dtype:
-    """What a parameter is stored as."""
+    """What holds all that a parameter is stored as, in whichever layer."""
     entry = self.places[name.replace('.blocks.', '.blocks.{}.')]
-    return self.tensors.dtype(entry.name.format(0))
+    return self._dtype(entry, shapes(self.config)[name])
+
+  def _dtype(self, entry: Tensor, shape: Shape) -> np.dtype:
+    layers = range(shape[0] if entry.layered else 1)
+    names = [entry.name.format(i) for i in layers]
+    # numpy has no dtype above both float16 and bfloat16; JAX has float32.
+    return functools.reduce(
+      jnp.promote_types, set(map(self.tensors.dtype, names))
+    )
 
   def parameters(self) -> Iterator[tuple[str, np.ndarray]]:
     """Each parameter of the model, in the model's order, read from disk."""
@@ -82,12 +91,10 @@ class Checkpoint(NamedTuple):
   def _read(self, entry: Tensor, ours: str, shape: Shape) -> np.ndarray:
     if not entry.layered:
       return entry.split(self.tensors[entry.name], ours, shape)
-    stacked = None
+    stacked = tensors.empty(shape, self._dtype(entry, shape))
     for i in range(shape[0]):
-      x = entry.split(self.tensors[entry.name.format(i)], ours, shape[1:])
-      stacked = tensors.empty(shape, x.dtype) if stacked is None else stacked
-      stacked[i] = x
-    assert stacked is not None
+      x = self.tensors[entry.name.format(i)]
+      stacked[i] = entry.split(x, ours, shape[1:])
     return stacked
 
 
