@@ -13,6 +13,7 @@ are printed as a table and kept in RUN/evaluations. Cost: 10 s to import the
 harness, then the model's own.
 """
 
+import hashlib
 import importlib.util
 import pathlib
 
@@ -67,10 +68,11 @@ def main() -> None:
   )
   asked = {'seed_of_tasks': _SEED.value, **provenance.provenance()}
   rows = [{**loaded.about, **asked, **row} for row in rows]
-  hashes = sorted({row['prompt_hash'] for row in rows})
-  when = [f'step{loaded.about["step"]}', f'seed{_SEED.value}']
-  name = '-'.join(['harness', *when, *hashes])[:80]
-  path = epath.Path(_WORKDIR.value) / 'evaluations' / f'{name}.jsonl'
+  asked = sorted({row['prompt_hash'] + row['rule'] for row in rows})
+  digest = hashlib.blake2b('\n'.join(asked).encode(), digest_size=8).hexdigest()
+  when = f'step{loaded.about["step"]}-seed{_SEED.value}'
+  name = f'harness-{when}-{digest}.jsonl'
+  path = epath.Path(_WORKDIR.value) / 'evaluations' / name
   store.write_rows(path, rows)
   print(listing.measures(rows))
   print(f'rows: {path}')

@@ -37,18 +37,10 @@ def lm_eval():
   return pytest.importorskip('lm_eval', reason='pip install -e .[harness]')
 
 
-@pytest.fixture(scope='module')
-def pair(lm_eval, tmp_path_factory):
-  """One random GPT-2: in the harness's own adapter, and in ours."""
-  from lm_eval.models.huggingface import HFLM
+def byte_level(specials):
+  """A BPE of bytes, the first of whose ids are `specials`."""
   import tokenizers
-  import torch
-  import transformers
 
-  from research.evals import harness
-  from research.interop import checkpoint
-
-  folder = tmp_path_factory.mktemp('gpt2')
   words = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
   learned = tokenizers.Tokenizer(tokenizers.models.BPE())
   learned.pre_tokenizer = words
@@ -56,12 +48,26 @@ def pair(lm_eval, tmp_path_factory):
   trainer = tokenizers.trainers.BpeTrainer(
     vocab_size=300,
     initial_alphabet=sorted(words.alphabet()),
-    special_tokens=['<|endoftext|>'],
+    special_tokens=specials,
     show_progress=False,
   )
   learned.train_from_iterator([text(500, 0)], trainer)
+  return learned
+
+
+@pytest.fixture(scope='module')
+def pair(lm_eval, tmp_path_factory):
+  """One random GPT-2: in the harness's own adapter, and in ours."""
+  from lm_eval.models.huggingface import HFLM
+  import torch
+  import transformers
+
+  from research.evals import harness
+  from research.interop import checkpoint
+
+  folder = tmp_path_factory.mktemp('gpt2')
   tokenizer = transformers.PreTrainedTokenizerFast(
-    tokenizer_object=learned,
+    tokenizer_object=byte_level(['<|endoftext|>']),
     eos_token='<|endoftext|>',
     bos_token='<|endoftext|>',
     pad_token='<|endoftext|>',
@@ -234,6 +240,65 @@ def test_a_tokenizer_that_changes_text_gives_the_harness_s_own(spaced):
   assert theirs == ours and any(theirs)
 
 
+@pytest.fixture(scope='module')
+def begun(lm_eval, tmp_path_factory):
+  """A GPT-NeoX whose texts begin otherwise than they end, with spare rows."""
+  from lm_eval.models.huggingface import HFLM
+  import torch
+  import transformers
+
+  from research.evals import harness
+  from research.interop import imported, source
+  from research.study.loaded import load
+
+  folder = tmp_path_factory.mktemp('neox')
+  tokenizer = transformers.PreTrainedTokenizerFast(
+    tokenizer_object=byte_level(['<unk>', '<s>', '</s>']),
+    bos_token='<s>',
+    eos_token='</s>',
+    pad_token='</s>',
+  )
+  torch.manual_seed(0)
+  model = transformers.GPTNeoXForCausalLM(
+    transformers.GPTNeoXConfig(
+      vocab_size=len(tokenizer) + 20,
+      max_position_embeddings=LENGTH,
+      hidden_size=16,
+      intermediate_size=32,
+      num_hidden_layers=2,
+      num_attention_heads=4,
+      initializer_range=0.4,
+      bos_token_id=1,
+      eos_token_id=2,
+    )
+  )
+  model.save_pretrained(folder / 'theirs')
+  tokenizer.save_pretrained(folder / 'theirs')
+  theirs = HFLM(
+    pretrained=model, tokenizer=tokenizer, device='cpu', batch_size=4
+  )
+  found = source.read(str(folder / 'theirs'))
+  imported.write(folder / 'ours', found, 'a test')
+  read = load(folder / 'ours')
+  return theirs, harness.Model(read.model, read.tokenizer, read.frame)
+
+
+def test_nothing_is_read_as_bos_and_every_row_of_the_table_counts(begun):
+  assert begun[0].prefix_token_id == begun[1].prefix_token_id == 1
+  cases = [('', 'the sea'), ('the sea ', 'is a ship')]
+  theirs, ours = both(begun, 'loglikelihood', *cases)
+  np.testing.assert_allclose(
+    [nats for nats, _ in ours], [nats for nats, _ in theirs], rtol=0, atol=1e-4
+  )
+  theirs, ours = both(begun, 'loglikelihood_rolling', (text(40, 3),))
+  np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-4)
+
+
+def test_a_continuation_of_nothing_is_refused(pair):
+  with pytest.raises(BadInput, match='has no tokens in this vocabulary'):
+    pair[1]._loglikelihood_tokens([(None, [5], [])])
+
+
 def test_too_long_a_continuation_is_refused_as_the_harness_does(pair):
   case = ('the', fits(pair, LENGTH + 2))
   with pytest.raises(AssertionError):
@@ -314,7 +379,7 @@ def test_perplexities_and_accuracies_are_the_harness_s_own(
 ):
   from lm_eval.tasks import TaskManager
 
-  from research.evals import harness
+  from research.evals import harness, harness_rows
 
   names = ['pages', 'choice', 'said']
   found = lm_eval.simple_evaluate(
@@ -341,8 +406,8 @@ def test_perplexities_and_accuracies_are_the_harness_s_own(
     shots = 1 if row['task'] == 'choice' else 0
     assert f'{shots} shots, no chat template, no bos' in row['rule']
     assert row['n'] == (6 if row['task'] == 'pages' else 12)
-    asked = harness._prompt_hash(found['samples'][row['task']])
-    assert row['prompt_hash'] == asked
+    asked = {row['task']: found['samples'][row['task']]}
+    assert row['prompt_hash'] == harness_rows.prompt_hash(asked)
   with pytest.raises(BadInput, match='tasks=page: there is no such task'):
     harness.evaluate(pair[1], ['page'], include_path=tasks)
 
@@ -401,21 +466,56 @@ TEMPLATE = (
 )
 
 
+def test_rows_of_a_group_and_of_like_tasks_are_told_apart(pair, tasks):
+  from research.evals import harness
+
+  choice = (tasks / 'choice.yaml').read_text()
+  other = choice.replace('task: choice', 'task: other')
+  (tasks / 'other.yaml').write_text(other)
+  (tasks / 'group.yaml').write_text(
+    'group: both\ntask:\n  - choice\n  - other\naggregate_metric_list:\n'
+    '  - metric: acc\n    weight_by_size: true\n'
+  )
+  rows = harness.evaluate(pair[1], ['both'], include_path=tasks, limit=5)
+  n = {row['task']: row['n'] for row in rows}
+  assert n == {'both': 10, 'choice': 5, 'other': 5}
+  hashes = {row['prompt_hash'] for row in rows}
+  assert len(hashes) == 3
+  (choice_only, _) = harness.evaluate(
+    pair[1], ['choice'], include_path=tasks, limit=5
+  )
+  assert choice_only['prompt_hash'] in hashes
+  with pytest.raises(BadInput, match='limit=0 must be at least 1'):
+    harness.evaluate(pair[1], ['choice'], include_path=tasks, limit=0)
+
+
 def test_conversations_are_written_as_transformers_writes_them(pair):
   said = [
     {'role': 'system', 'content': 'Sail.'},
     {'role': 'user', 'content': 'where  to?'},
-    {'role': 'assistant', 'content': 'north'},
   ]
-  for n, answer in ((2, True), (3, True), (3, False)):
-    theirs = pair[0].tokenizer.apply_chat_template(
-      said[:n],
-      chat_template=TEMPLATE,
-      tokenize=False,
-      add_generation_prompt=answer,
-      continue_final_message=not answer,
-    )
-    assert chat.render(TEMPLATE, said[:n], answer) == theirs
+  trimmed = TEMPLATE.replace("m['content']", "m['content'] | trim")
+  marked = (
+    "{% for m in messages %}{% if m['role'] == 'tool' %}{% break %}{% endif %}"
+    "{% generation %}{{ m['content'] | tojson }}{% endgeneration %}{% endfor %}"
+    "{{ strftime_now('%Y')[:2] }}"
+  )
+  for template in (TEMPLATE, trimmed, marked):
+    for last in ('north', 'Code:\n```python\n', ' <b> ', 'Sail.', ''):
+      for answer in (True, False):
+        if template is marked and not answer:
+          continue  # What a filter has rewritten cannot be continued.
+        messages = [*said, {'role': 'assistant', 'content': last}]
+        theirs = pair[0].tokenizer.apply_chat_template(
+          messages,
+          chat_template=template,
+          tokenize=False,
+          add_generation_prompt=answer,
+          continue_final_message=not answer,
+        )
+        assert chat.render(template, messages, answer) == theirs
+  with pytest.raises(BadInput, match='leaves out the message'):
+    chat.render('{{ messages[0].content }}', said, False)
 
 
 def test_a_chat_template_is_what_the_model_reads(pair, tasks, monkeypatch):

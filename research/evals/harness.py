@@ -1,13 +1,11 @@
 """Our models under lm-eval, the harness that published results come from.
 
 An optional extra: `lm_eval` is imported here alone. Log-likelihoods are of text
-ids alone, so all three architectures are measured by the shared yardstick; for
-a published vocabulary, whose ids are all text, they are those of the harness's
-own models.
+ids alone, so all three architectures are measured by the shared yardstick; of a
+published model they are of all its ids, as those of the harness's own models.
 """
 
 from collections.abc import Sequence
-import hashlib
 import json
 import os
 import pathlib
@@ -17,6 +15,8 @@ import numpy as np
 
 from research.config import BadInput
 from research.data.tokenizers import Tokenizer
+from research.evals import harness_rows
+from research.evals.harness_rows import Row
 from research.inference import chat
 from research.inference.frame import Frame
 from research.inference.generate import Generation, generate
@@ -31,7 +31,6 @@ from lm_eval.api.model import TemplateLM  # noqa: E402  # pyright: ignore[report
 from lm_eval.models.utils import normalize_gen_kwargs  # noqa: E402  # pyright: ignore[reportMissingImports]
 from lm_eval.tasks import TaskManager  # noqa: E402  # pyright: ignore[reportMissingImports]
 
-Row = dict[str, Any]
 _SAMPLING = ('top_k', 'top_p', 'min_p', 'repetition_penalty')
 _IGNORED = ('do_sample', 'temperature', 'until', 'max_gen_toks')
 
@@ -70,9 +69,18 @@ class Model(TemplateLM):
 
   @property
   def eot_token_id(self) -> int:
-    """Stands for an empty context."""
-    ids = (*self.frame.before, *self.frame.ends)
-    return ids[0] if ids else self.ids.bos
+    """Ends a text."""
+    return self.frame.ends[0] if self.frame.ends else self.ids.bos
+
+  @property
+  def prefix_token_id(self) -> int:
+    """Stands for an empty context: bos, or what ends a text without one."""
+    own = self.ids.specials.own
+    if self.frame.before:
+      return self.frame.before[0]
+    if own is not None and self.architecture == 'decoder':
+      return own.bos
+    return self.eot_token_id
 
   @property
   def tokenizer_name(self) -> str:
@@ -95,11 +103,18 @@ class Model(TemplateLM):
   ) -> list[tuple[float, bool]]:
     pairs = [self._fitted(context, target) for _, context, target in requests]
     framed = self.frame._replace(before=())  # tok_encode has put it there
+    if self.ids.specials.own is not None:
+      framed = framed._replace(n_text=self.model.cfg.vocab_size)
     found = score(self.model, pairs, framed, batch_tokens=self.batch_tokens)
     return [(float(one.text.sum()), bool(one.best.all())) for one in found]
 
   def _fitted(self, context: list[int], target: list[int]):
     """Both cut on the left to what the model can read, as the harness does."""
+    if not target:
+      raise BadInput(
+        'harness: a continuation has no tokens in this vocabulary, so it would'
+        ' always be the likeliest; change it in the task'
+      )
     if len(target) > self.max_length:
       raise BadInput(
         f'harness: a continuation of {len(target)} tokens is longer than the'
@@ -157,6 +172,8 @@ class Model(TemplateLM):
     """
     longest = self.max_length
     known = normalize_gen_kwargs(asked, min(256, max(longest // 2, 1)))
+    if known.get('num_beams') == 1:
+      del known['num_beams']  # 1 is none
     for name in known:
       if name not in (*_SAMPLING, *_IGNORED):
         raise BadInput(f'generation_kwargs.{name}: not known; leave it out')
@@ -241,8 +258,10 @@ def evaluate(
     seed: Of the choice of examples.
 
   Raises:
-    BadInput: A task is unknown.
+    BadInput: A task is unknown, or no item is asked.
   """
+  if limit is not None and limit < 1:
+    raise BadInput(f'limit={limit} must be at least 1')
   manager = TaskManager(
     include_path=include_path and str(include_path),
     include_defaults=include_path is None,
@@ -266,45 +285,4 @@ def evaluate(
     fewshot_random_seed=seed,
   )
   assert found is not None
-  return [row for task in found['results'] for row in _rows(task, found, model)]
-
-
-def _rows(task: str, found: dict[str, Any], model: Model) -> list[Row]:
-  """One row a metric and filter of a task."""
-  results, rows = found['results'][task], []
-  for key, value in results.items():
-    metric, comma, name = key.partition(',')
-    if not comma or metric.endswith('_stderr'):
-      continue
-    stderr = results.get(f'{metric}_stderr,{name}')
-    counts = found['n-samples'].get(task, {})
-    rows.append(
-      {
-        'task': task,
-        'domain': 'all',
-        'metric': metric if name == 'none' else f'{metric} ({name})',
-        'value': float(value),
-        'stderr': stderr if isinstance(stderr, float) else None,
-        'n': counts.get('effective'),
-        'rule': _rule(task, found, model),
-        'prompt_hash': _prompt_hash(found['samples'].get(task, ())),
-      }
-    )
-  return rows
-
-
-def _rule(task: str, found: dict[str, Any], model: Model) -> str:
-  bos = 'bos before every text' if model.frame.before else 'no bos'
-  chat = 'a chat template' if model.template else 'no chat template'
-  version = found['versions'].get(task)
-  return (
-    f'lm-eval {lm_eval.__version__}, version {version} of the task,'
-    f' {found["n-shot"].get(task, 0)} shots, {chat}, {bos}, windows of'
-    f' {model.max_length} tokens without overlap{model.ids.caveat}'
-  )
-
-
-def _prompt_hash(samples: Sequence[dict[str, Any]]) -> str:
-  """16 hex digits of all that was asked, in order."""
-  told = ''.join(f'{s["doc_id"]}{s["prompt_hash"]}' for s in samples)
-  return hashlib.blake2b(told.encode(), digest_size=8).hexdigest()
+  return harness_rows.rows(found, model)

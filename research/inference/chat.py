@@ -1,14 +1,29 @@
 """Chat templates: conversations as the text a model was tuned on."""
 
 from collections.abc import Mapping, Sequence
+import datetime
+import json
 from typing import Any
 
 import jinja2
+import jinja2.ext
 import jinja2.sandbox
 
 from research.config import BadInput
 from research.data.tokenizer_file import library
 from research.data.tokenizers import Tokenizer
+
+_END = '\ue000'  # of a last message; private, so no text has it
+
+
+class _Generation(jinja2.ext.Extension):
+  """`{% generation %}` marks what an assistant said, and changes no text."""
+
+  tags = {'generation'}  # noqa: RUF012  (Jinja's own declaration)
+
+  def parse(self, parser: Any) -> Any:
+    next(parser.stream)
+    return parser.parse_statements(('name:endgeneration',), drop_needle=True)
 
 
 def render(
@@ -20,37 +35,57 @@ def render(
   """What `template` makes of the messages.
 
   Templates come with published models and are not trusted: they run in
-  Jinja's sandbox, and change nothing.
+  Jinja's sandbox, and change nothing. They find there what transformers gives
+  them.
 
   Args:
     template: In Jinja, as in `tokenizer_config.json`.
     messages: With `role` and `content`.
     add_generation_prompt: Whether an answer of the model is to follow; if not,
-      the text ends where the last message does.
+      the text ends where the last message does, its white space included unless
+      the template trims it.
     **names: What else the template reads, such as `bos_token`.
 
   Raises:
-    BadInput: The template is faulty or refuses the messages.
+    BadInput: The template is faulty, refuses the messages, or leaves out the
+      one that is to be continued.
   """
 
   def refuse(reason: str):
     raise BadInput(f'chat_template: {reason}')
 
   environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
-    trim_blocks=True, lstrip_blocks=True
+    trim_blocks=True,
+    lstrip_blocks=True,
+    extensions=[_Generation, jinja2.ext.loopcontrols],
   )
   environment.globals['raise_exception'] = refuse
+  environment.globals['strftime_now'] = _now
+  environment.filters['tojson'] = _json
+  continued = [] if add_generation_prompt else messages[-1:]
+  # A template that trims takes the space, too.
+  marked = [{**m, 'content': f'{m["content"]}{_END} '} for m in continued]
+  messages = [*messages[: len(messages) - len(marked)], *marked]
   try:
     text = environment.from_string(template).render(
       messages=messages, add_generation_prompt=add_generation_prompt, **names
     )
   except jinja2.TemplateError as error:
     raise BadInput(f'chat_template: {error}') from None
-  if add_generation_prompt or not messages:
+  if not marked:
     return text
-  last = str(messages[-1]['content']).strip()
-  at = text.rfind(last)
-  return text if at < 0 else text[: at + len(last)]
+  if _END not in text:
+    refuse('it leaves out the message that is to be continued')
+  text, _, rest = text.rpartition(_END)
+  return text if rest.startswith(' ') else text.rstrip()
+
+
+def _now(how: str) -> str:
+  return datetime.datetime.now().strftime(how)
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+  return json.dumps(value, ensure_ascii=False, indent=indent)
 
 
 def special_names(tokenizer: Tokenizer) -> dict[str, str]:
