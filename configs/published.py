@@ -37,6 +37,7 @@ def pythia() -> StudyConfig:
     question='How do bits per byte fall with size and training in Pythia?',
     designs=(
       Suite(
+        name='Pythia',
         source='EleutherAI/pythia-{size}@step{step}',
         sizes=tuple(Size(name=name, model=size(name)) for name in PYTHIA),
         steps=(1000, 4000, 16_000, 64_000, 143_000),

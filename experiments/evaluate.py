@@ -11,6 +11,8 @@ is not asked again. A run of the quickstart takes 10 s, most of it compilation
 that another like it is spared.
 """
 
+import pathlib
+
 from absl import flags
 from etils import epath
 
@@ -35,10 +37,12 @@ def main(how: Evaluation) -> None:
   measured = evaluate(found.model, dataset, how, kept)
   rows = [
     {
+      'run': pathlib.Path(_WORKDIR.value).resolve().name,
       'config': found.fingerprint,
       'step': found.step,
       'architecture': cfg.architecture,
       'params': cfg.n_params,
+      'params_non_embedding': cfg.n_params_non_embedding,
       'seed': found.seed,
       'skill_share': found.data.skill_share,
       'tokenizer_hash': dataset.tokenizer.hash,

@@ -181,6 +181,12 @@ def test_a_run_is_asked_further_tasks_by_command(study):
   asked = [row for row in rows if row['task'] == 'recall_2']
   assert {row['shots'] for row in asked} == {0, 1}
   assert all(row['revision'] and row['prompt_hash'] for row in asked)
+  # They stand in the study's table, beside what it asked.
+  table = store.frame(study)
+  (before,) = set(frame[frame.run == run.name].flops)
+  more = table[table.task == 'recall_2']
+  assert len(table) == len(frame) + len(asked) == len(frame) + len(more)
+  assert set(more.run) == {run.name} and set(more.flops) == {before}
 
 
 @pytest.mark.slow

@@ -263,7 +263,7 @@ def begun(lm_eval, tmp_path_factory):
     transformers.GPTNeoXConfig(
       vocab_size=len(tokenizer) + 20,
       max_position_embeddings=LENGTH,
-      hidden_size=16,
+      hidden_size=32,
       intermediate_size=32,
       num_hidden_layers=2,
       num_attention_heads=4,

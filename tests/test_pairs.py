@@ -9,10 +9,11 @@ from research.scaling import pairs
 from research.scaling.pairs import Best
 
 
-def line(factor, budgets=(1e11, 2e11, 4e11, 8e11), spread=0.0, bits=None):
+def line(factor, budgets=(1e11, 2e11, 4e11, 8e11), error=0.0):
   """Bests whose bits per byte are 3 (C / factor / 1e11)^−.1."""
   return [
-    Best(c, 1e4, 3 * (c / factor / 1e11) ** -0.1, spread, bits) for c in budgets
+    Best(c, 1e4, 3 * (c / factor / 1e11) ** -0.1, 0.0, error, None)
+    for c in budgets
   ]
 
 
@@ -36,8 +37,8 @@ def test_ranges_that_do_not_overlap_give_a_bound():
   assert (found.bound, found.times) == ('less', 1 / 8)
 
 
-def test_the_seeds_spread_gives_the_interval_of_the_curves_slope():
-  bests = {'decoder': line(1, spread=0.02), 'encoder': line(2, spread=0.02)}
+def test_standard_errors_give_the_interval_of_the_curves_slope():
+  bests = {'decoder': line(1, error=0.02), 'encoder': line(2, error=0.02)}
   found = pairs.times(bests, 'decoder', 'encoder')
   # The level is the encoder's last value; a shift of both ends of ln v by .02
   # over v moves ln C by tenfold that.
@@ -54,7 +55,7 @@ def test_what_makes_a_span_hard_for_both_is_not_in_the_difference():
   hard = n_bytes * rng.gamma(4, 0.6, 400)
   b = hard + n_bytes * 0.1 + rng.normal(0, 1, 400)
   one, other = (
-    Best(1e11, 1e4, x.sum() / n_bytes.sum(), 0.0, x) for x in (b, hard)
+    Best(1e11, 1e4, x.sum() / n_bytes.sum(), 0.0, 0.0, x) for x in (b, hard)
   )
   gap, error = pairs.difference(one, other, n_bytes)
   assert abs(gap - 0.1) < 3 * error

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 from typing import Any
@@ -14,6 +15,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+import safetensors.numpy
 import small_corpus
 import variants
 
@@ -36,6 +38,7 @@ from research.study import (
   runner,
   store,
 )
+from research.study import scores as study_scores
 from research.study.evaluation import Evaluation, Measured
 from research.study.plan import Size, StudyConfig, Suite, cells
 from research.study.published import Published
@@ -329,6 +332,47 @@ def test_a_source_of_another_step_is_refused(theirs):
     dataclasses.replace(made, step=5)
   with pytest.raises(BadInput, match=r'must have \{step\} in it'):
     design(*theirs, source='a/{size}')
+  # One step need not be in the name.
+  assert len(list(design(*theirs, source='{size}', steps=(5,)).cells())) == 2
+
+
+def test_suites_of_one_architecture_are_fitted_apart():
+  one = planted(suites.pythia())
+  other = one.assign(run='b-' + one['run'], suite='Other')
+  loss = other.metric == 'bits_per_byte'
+  other['value'] = other['value'].where(~loss, other['value'] + 0.3)
+  alone = points.from_study(one)['decoder']
+  found = points.from_study(pd.concat([one, other]))
+  names = 'decoder of Pythia', 'decoder of Other'
+  assert set(found) == {*names}
+  for name, more in zip(names, (0, 0.3), strict=True):
+    np.testing.assert_allclose(found[name].loss, alone.loss + more)
+  ours = other.assign(suite=None)
+  assert set(points.from_study(pd.concat([one, ours]))) == {names[0], 'decoder'}
+
+
+def test_models_compare_within_their_standard_errors():
+  one = planted(suites.pythia())
+  other = one.assign(run='b-' + one['run'], architecture='encoder_decoder')
+  loss = other.metric == 'bits_per_byte'
+  other['value'] = other['value'].where(~loss, other['value'] + 0.01)
+  table = pd.concat([one, other])
+  (found,) = study_scores.compared(table, None)
+  # .01 bits per byte is one standard error: either may be ahead.
+  assert found.low < 1 < found.high
+
+
+def test_a_damaged_checkpoint_fails_alone(theirs, tmp_path):
+  folder, data = theirs
+  shutil.copytree(folder / 'small', tmp_path / 'small')
+  path = tmp_path / 'small' / 'step1000' / 'model.safetensors'
+  held = dict(safetensors.numpy.load_file(path))
+  held['gpt_neox.layers.0.mlp.dense_h_to_4h.weight'][0, 1] = np.nan
+  safetensors.numpy.save_file(held, path, {'format': 'pt'})
+  states, table = run(suite(tmp_path, data, sizes=(SMALL,)), tmp_path / 'study')
+  state, reason = states['small', 1000]
+  assert state == 'failed' and 'numbers that are not finite' in reason
+  assert set(table['step']) == {2000}
 
 
 @pytest.mark.slow
@@ -380,6 +424,16 @@ def test_a_checkpoint_of_another_step_is_found():
   assert list(identity.doubts(chain)) == [3]
 
 
+@pytest.mark.parametrize('at', range(1, 6))
+def test_two_that_changed_places_are_both_doubted(at):
+  apart = walk(32, 0)
+  chain = {step: apart[step - 1] for step in (1, 4, 8, 16, 24, 32)}
+  assert identity.doubts(chain) == {}
+  a, b = list(chain)[at - 1 : at + 1]
+  chain |= {a: chain[b], b: chain[a]}
+  assert sorted(identity.doubts(chain)) == [a, b]
+
+
 def test_of_two_strangers_both_are_doubted():
   chain = {1: walk(1, 0)[0], 2: walk(1, 1)[0]}
   assert list(identity.doubts(chain)) == [1, 2]
@@ -395,3 +449,7 @@ def test_the_same_weights_give_the_same_sample(tmp_path):
   assert kept.hash == 'abc' and len(kept.sample) == 512
   assert json.loads((tmp_path / identity.WEIGHTS).read_text())
   assert kept.sample.std() == pytest.approx(1, abs=1e-3)
+  # Samples compare place by place: what does not vary is in them all the same.
+  level = identity.Sample()
+  level.take('stack.blocks.mlp.up.kernel', np.ones((2, 64, 32)))
+  assert np.array_equal(level.parts, np.zeros((1, 512)))

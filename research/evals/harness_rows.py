@@ -36,6 +36,7 @@ def _rows(task: str, found: Mapping[str, Any], model: Any) -> Iterator[Row]:
       'metric': metric if name == 'none' else f'{metric} ({name})',
       'value': float(value),
       'stderr': stderr if isinstance(stderr, float) else None,
+      'shots': found['n-shot'].get(task, 0),
       'n': sum(counts[part]['effective'] for part in parts),
       'rule': _rule(task, found, model),
       'prompt_hash': prompt_hash({p: found['samples'][p] for p in parts}),

@@ -1,5 +1,6 @@
 """Frontier: one value a run from the results table, and the best of them."""
 
+import collections
 from typing import cast
 
 import numpy as np
@@ -66,6 +67,9 @@ def final(
 ) -> pd.DataFrame:
   """The last step's value of one measure, one row a run (and domain).
 
+  Of an architecture that the table has from several suites, or from one and of
+  our own, a suite's rows have the suite in `architecture`: they are no ladder.
+
   Args:
     frame: A results table (tidy: run, step, task, metric, value, …).
     task: Rows of this task.
@@ -75,6 +79,7 @@ def final(
   Returns:
     The rows with a finite value, in the table's order, numbers as floats.
   """
+  frame = _by_suite(frame)
   wanted = (frame['task'] == task) & (frame['metric'] == metric)
   whole = frame['domain'] == (domain or 'all')
   wanted &= ~whole if domain is None else whole
@@ -83,6 +88,18 @@ def final(
   last = rows.sort_values(by='step', kind='stable')
   last = last.groupby(['run', 'domain'], sort=False).tail(1)
   return cast(pd.DataFrame, last.sort_index().reset_index(drop=True))
+
+
+def _by_suite(frame: pd.DataFrame) -> pd.DataFrame:
+  """The table, its suites told apart where an architecture has several."""
+  if 'suite' not in frame:
+    return frame
+  name, suite = frame['architecture'], frame['suite']
+  pairs = set(zip(name, suite.fillna(''), strict=True))
+  counts = collections.Counter(architecture for architecture, _ in pairs)
+  several = suite.notna() & [counts[one] > 1 for one in name]
+  named = name.astype(str) + ' of ' + suite.astype(str)
+  return frame.assign(architecture=name.mask(several, named))
 
 
 def over_seeds(rows: pd.DataFrame, *fields: str) -> pd.DataFrame:

@@ -16,6 +16,7 @@ class Best(NamedTuple):
     params: Its size.
     value: Bits per byte.
     spread: Standard error from seeds; 0 where no cell was repeated.
+    error: Standard error from seeds and from the spans; 0 where unknown.
     bits: Of each span, the mean over seeds; None where they were not kept.
   """
 
@@ -23,6 +24,7 @@ class Best(NamedTuple):
   params: float
   value: float
   spread: float
+  error: float
   bits: np.ndarray | None
 
 
@@ -77,13 +79,14 @@ def best(
       mine &= (rows[key] == cell[key]).to_numpy() | pd.isna(cell[key])
     runs = [run for run, its in zip(rows['run'], mine, strict=True) if its]
     kept = table is not None and all(run in table.index for run in runs)
-    spread = cell['spread']
+    spread, error = np.nan_to_num([cell['spread'], cell['stderr']])
     found.setdefault(cell['architecture'], []).append(
       Best(
         cell['budget'],
         cell['params'],
         cell['value'],
-        spread if np.isfinite(spread) else 0.0,
+        float(spread),
+        float(error),
         table.loc[runs].to_numpy(float).mean(axis=0)
         if kept and table is not None
         else None,
@@ -103,13 +106,14 @@ def times(
   """How many times the compute of `base` `other` needs for the same loss.
 
   Losses between budgets lie on straight lines of logarithms. The interval is of
-  a bootstrap over spans, the same ones for both, and over the seeds' spread.
+  a bootstrap over spans, the same ones for both, and over the seeds' spread; a
+  value whose spans were not kept moves by its own standard error.
 
   Args:
     bests: What `best` returns.
     base: One of its architectures.
     other: Another.
-    n_bytes: Bytes of each span; None leaves the interval to the seeds.
+    n_bytes: Bytes of each span, if they were kept.
     resamples: Of the bootstrap.
     seed: Of the bootstrap.
   """
@@ -180,10 +184,11 @@ def _moved(
   """Values with other spans and other seeds."""
   values = []
   for cell in bests:
-    value = cell.value
+    value, error = cell.value, cell.error
     if weights is not None and n_bytes is not None and cell.bits is not None:
       value = float(cell.bits @ weights / (n_bytes @ weights))
-    values.append(value + cell.spread * rng.standard_normal())
+      error = cell.spread
+    values.append(value + error * rng.standard_normal())
   return np.array(values)
 
 

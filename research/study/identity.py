@@ -48,8 +48,8 @@ class Sample:
     flat = x.reshape(-1)
     places = np.linspace(0, flat.size - 1, min(_EACH, flat.size)).astype(int)
     part = flat[places].astype(np.float64)
-    if part.std() > 0:
-      self.parts.append((part - part.mean()) / part.std())
+    part -= part.mean()
+    self.parts.append(part / (part.std() or 1.0))
 
 
 def keep(run: store.Path, digest: str, sample: Sample) -> None:
@@ -69,8 +69,10 @@ def doubts(chain: Mapping[int, Weights]) -> dict[int, str]:
   """The checkpoints of one size that are not what they should be, with why.
 
   Between two checkpoints whether a stranger is the one or the other is not to
-  be told: both are doubted. A mislabelled first or last one is found if it is
-  of another run, not if it is of another step.
+  be told: both are doubted, and so are two that have changed places. What goes
+  unseen: neighbours exchanged that are so alike that no correlation differs by
+  more than noise, and some first or last ones of another step than their name
+  says.
 
   Args:
     chain: Weights by training step.
@@ -78,8 +80,14 @@ def doubts(chain: Mapping[int, Weights]) -> dict[int, str]:
   found = _copies(chain)
   left = {step: chain[step] for step in sorted(chain) if step not in found}
   if len(left) > 1:
-    found |= _outliers(left)
-    found |= _strangers({s: w for s, w in left.items() if s not in found})
+    outliers = _outliers(left)
+    found |= outliers
+    for a, b in itertools.pairwise(left):
+      other = {**left, a: left[b], b: left[a]}
+      if outliers.keys() & {a, b} and not _outliers(other) | _strangers(other):
+        found |= {step: _either(a, b) for step in (a, b)}
+    left = {s: w for s, w in left.items() if s not in found}
+    found |= _strangers(left) | _exchanged(left)
   return found
 
 
@@ -108,6 +116,27 @@ def _outliers(chain: Mapping[int, Weights]) -> dict[int, str]:
         f' step {a}, {after:.2f} with step {c}, which have {across:.2f};'
         ' it is mislabelled: leave it out'
       )
+  return found
+
+
+def _either(a: int, b: int) -> str:
+  return (
+    f'step {a} and step {b} would be in order if they were exchanged: one or'
+    ' both are mislabelled; leave them out'
+  )
+
+
+def _exchanged(chain: Mapping[int, Weights]) -> dict[int, str]:
+  """Those that stand on the wrong side of a neighbour."""
+  found = {}
+  steps = list(chain)
+  for a, b, c in zip(steps, steps[1:], steps[2:], strict=False):
+    before, after, across = (
+      _alike(chain[x], chain[y]) for x, y in ((a, b), (b, c), (a, c))
+    )
+    if across > min(before, after) + _noise(chain[b]):
+      pair = (b, c) if before < after else (a, b)
+      found |= {step: _either(*pair) for step in pair}
   return found
 
 

@@ -150,8 +150,9 @@ class Suite:
   """Published checkpoints: every size at every step, read and not trained.
 
   Attributes:
-    source: Where one is, with `{size}` and `{step}` in it: a folder or
-      ORG/NAME@REVISION on the hub.
+    name: What it is called, where a study has several: its `source`, if empty.
+    source: Where one is, with `{size}` in it, and `{step}` if there are several
+      steps: a folder or ORG/NAME@REVISION on the hub.
     sizes: Their names and parts.
     steps: Training steps.
     tokens_per_step: Tokens of a step.
@@ -159,6 +160,7 @@ class Suite:
     memory: Most GiB one may take, or it is skipped; None: all there are.
   """
 
+  name: str = ''
   source: str
   sizes: tuple[Size, ...]
   steps: tuple[int, ...]
@@ -172,7 +174,8 @@ class Suite:
     for name, values in (('size', self.sizes), ('step', self.steps)):
       if not values:
         raise BadInput(f'{name}s is empty; name at least one')
-      if f'{{{name}}}' not in self.source:
+      some = name == 'size' or len(values) > 1
+      if some and f'{{{name}}}' not in self.source:
         raise BadInput(f'source={self.source} must have {{{name}}} in it')
 
   def cells(self) -> Iterator[Cell]:
@@ -191,8 +194,14 @@ class Suite:
           data=self.data,
           memory=self.memory,
         )
-        labels = {'size': size.name, 'budget': float(made.flops), 'seed': None}
-        yield Cell(made, labels | {'series': source})
+        labels = {
+          'size': size.name,
+          'budget': float(made.flops),
+          'seed': None,
+          'suite': self.name or self.source,
+          'series': source,
+        }
+        yield Cell(made, labels)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

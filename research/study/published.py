@@ -130,7 +130,7 @@ def read(cfg: Published, run: store.Path, how: Evaluation) -> Read:
   _same(cfg, found.config)
   tokenizer = _tokenizer(cfg, found, run)
   digest, seen = hashlib.blake2b(digest_size=8), identity.Sample()
-  arrays = imported.hashed(_seen(found.parameters(), seen), digest)
+  arrays = imported.hashed(_seen(cfg, found.parameters(), seen), digest)
   names = checkpoint.shapes(found.config)
   model = checkpoint.assemble(found.config, zip(names, arrays, strict=True))
   identity.keep(run, digest.hexdigest(), seen)
@@ -182,8 +182,15 @@ def _tokenizer(
 
 
 def _seen(
-  parameters: Iterator[tuple[str, np.ndarray]], sample: identity.Sample
+  cfg: Published,
+  parameters: Iterator[tuple[str, np.ndarray]],
+  sample: identity.Sample,
 ) -> Iterator[tuple[str, np.ndarray]]:
   for name, x in parameters:
+    if not np.isfinite(x).all():
+      raise BadInput(
+        f'source={cfg.source}: {name} has numbers that are not finite; get it'
+        ' again'
+      )
     sample.take(name, x)
     yield name, x

@@ -89,8 +89,10 @@ def run(
       predictions.register(study, workdir)
       study.executor.run(_todo(planned, held, workdir), work, listen)
   finally:
-    _refuse(planned, workdir)
-    collect(planned, workdir)
+    try:
+      _refuse(planned, workdir)
+    finally:
+      collect(planned, workdir)
   return planned
 
 

@@ -160,7 +160,8 @@ def architectures(found: Sequence[Times]) -> Iterator[Text | Table]:
   ]
   note = (
     'The interval is of a bootstrap over spans, which are the same for both, '
-    'and over the seeds’ spread.'
+    'and over the seeds’ spread. Of published models, whose spans are their '
+    'own, each value moves by its standard error.'
   )
   yield Table(columns, rows, note=note)
 

@@ -52,9 +52,14 @@ def against_compute(frame: pd.DataFrame) -> Iterator[Picture | Text]:
   if cells.empty:
     return
   ladder = frontier.ladder(cells)
+  same = _same_spans(frame)
   yield Text(
     'Bits per byte of the same target spans given the same context, for every '
     'architecture: the one measure here that compares across them.'
+    if same
+    else 'Bits per byte of target spans given their context. Models here '
+    'differ in tokenizer or text, so spans are not the same bytes for all: '
+    'small differences between such models may be of their spans.'
   )
   yield picture(
     plots.against_compute(
@@ -66,10 +71,21 @@ def against_compute(frame: pd.DataFrame) -> Iterator[Picture | Text]:
     'compute',
     'Faint marks are cells; lines join the cells on each architecture’s lower '
     'envelope; broken lines are baselines (level where one model stands for '
-    'all compute). Bars are one standard error over spans; all '
-    'models read the same spans, so their differences are known better than '
-    'the bars suggest. Lower is better.',
+    'all compute). Bars are one standard error over spans'
+    + (
+      '; all models read the same spans, so their differences are known better '
+      'than the bars suggest'
+      if same
+      else ''
+    )
+    + '. Lower is better.',
   )
+
+
+def _same_spans(frame: pd.DataFrame) -> bool:
+  """Whether all models read the same spans of the yardstick."""
+  asked = frontier.where(frame, frame['task'] == 'yardstick')
+  return 'data_hash' not in asked or len(set(asked['data_hash'].dropna())) < 2
 
 
 def native(frame: pd.DataFrame) -> Iterator[Picture | Text]:

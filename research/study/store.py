@@ -4,6 +4,7 @@ STUDY/study.json            the plan's config
 STUDY/runs/NAME/            one run: config, checkpoints, metrics
 STUDY/runs/NAME/results.jsonl   its rows; there once the cell is done
 STUDY/runs/NAME/spans.jsonl     bits of each span of the yardstick
+STUDY/runs/NAME/evaluations/    rows of what it was asked afterwards
 STUDY/runs/NAME/answers/     what it answered, item by item, packed
 STUDY/runs/NAME/failure.json    why the cell failed, if it did
 STUDY/runs/NAME/skipped.json    why it was skipped, if it was
@@ -12,7 +13,7 @@ STUDY/results.jsonl         all rows, in the order of the plan
 STUDY/spans.jsonl           likewise
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 import json
 import os
 from typing import Any, NamedTuple
@@ -29,6 +30,8 @@ FAILURE = 'failure.json'
 SKIPPED = 'skipped.json'
 REFUSED = 'refused.jsonl'
 RUNNING = 'running.json'
+MEASURE = 'task', 'domain', 'metric', 'value', 'stderr', 'n', 'rule'
+"""Columns of a row that are not of its run."""
 
 
 class Status(NamedTuple):
@@ -58,13 +61,35 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 def frame(workdir: str | os.PathLike[str]) -> pd.DataFrame:
   """The results table of a study, or of one run, as a pandas frame.
 
+  In a study's are the tasks, too, that its runs were asked afterwards
+  (`experiments.evaluate`, `experiments.harness`), if at the step that the study
+  measured; with the columns of their run.
+
   Raises:
     BadInput: The folder holds no results.
   """
-  path = epath.Path(workdir) / RESULTS
+  workdir = epath.Path(workdir)
+  path = workdir / RESULTS
   if not path.exists():
     raise BadInput(f'workdir={workdir} holds no {RESULTS}; run the study first')
-  return pd.DataFrame(read_rows(path))
+  rows = read_rows(path)
+  asked = workdir.glob('runs/*/evaluations')
+  further = [row for run in sorted(asked) for row in _further(run.parent)]
+  return pd.DataFrame(rows + further)
+
+
+def _further(run: Path) -> Iterator[dict[str, Any]]:
+  """Rows of what a run was asked beside its own tasks, as rows of the study."""
+  if not (run / RESULTS).exists():
+    return
+  rows = read_rows(run / RESULTS)
+  first, tasks = rows[0], {row['task'] for row in rows}
+  shared = first.keys() - {*MEASURE}
+  about = {k: first[k] for k in shared if all(r[k] == first[k] for r in rows)}
+  for path in sorted((run / 'evaluations').glob('*.jsonl')):
+    for row in read_rows(path):
+      if row['task'] not in tasks and row['step'] == first['step']:
+        yield {**about, **row, 'run': first['run']}
 
 
 def spans(workdir: str | os.PathLike[str]) -> pd.DataFrame:

@@ -40,7 +40,7 @@ _ALIASES = {
   'length': 'answer_length',
   'Model': 'model',
 }
-VARIANTS = ('architecture', 'shots', 'prompting', 'domain')
+VARIANTS = ('architecture', 'suite', 'shots', 'prompting', 'domain')
 """Columns that make a task several, where they differ within it."""
 
 NOT_ABILITIES = (
@@ -199,12 +199,12 @@ def _labels(frame: pd.DataFrame, scale: str) -> pd.Series:
   """Tasks by name; by name and variant where a task has several.
 
   Over a loss, models and their checkpoints are asked whether they lie on one
-  curve; over bits per byte, architectures are, too.
+  curve; over bits per byte, architectures and suites are, too.
   """
   label: Any = frame['task'].astype(str)
   # Training curves of several models are several tasks, not seeds of one.
   steps: Any = frame.groupby('model')['scale'].nunique()
-  shared = {'architecture'} if scale == SHARED else set()
+  shared = {'architecture', 'suite'} if scale == SHARED else set()
   variants = [c for c in VARIANTS if c in frame and c not in shared]
   if (steps > 1).any() and len(steps) > 1 and not metrics.falls(scale):
     variants.append('model')
