@@ -97,7 +97,7 @@ def _by_suite(frame: pd.DataFrame) -> pd.DataFrame:
   name, suite = frame['architecture'], frame['suite']
   pairs = set(zip(name, suite.fillna(''), strict=True))
   counts = collections.Counter(architecture for architecture, _ in pairs)
-  several = suite.notna() & [counts[one] > 1 for one in name]
+  several = name.map(lambda one: counts[one] > 1) & suite.notna()
   named = name.astype(str) + ' of ' + suite.astype(str)
   return frame.assign(architecture=name.mask(several, named))
 
