@@ -3,9 +3,11 @@
     python -m experiments.evaluate --workdir=RUN_OR_IMPORTED \
         [--config.n_spans=256 \
          --config.tasks=Addition,Copy --config.tasks.0.digits=3 \
-         --config.shots=0,1,4 --config.prompting=plain,chain_of_thought]
+         --config.shots=0,1,4 --config.prompting=plain,chain_of_thought \
+         --config.corpus=TextFolder --config.corpus.path=FOLDER]
 
-The rows are printed as a table and kept in RUN/evaluations, one file for each
+With a corpus, all of it is what is held out, whatever the model was trained on;
+`--config.n_tokens` says how much of it is read. The rows are printed as a table and kept in RUN/evaluations, one file for each
 way of evaluating; what the model answered, item by item, in RUN/answers, and
 is not asked again. A run of the quickstart takes 10 s, most of it compilation
 that another like it is spared.
