@@ -7,10 +7,10 @@
          --config.corpus=TextFolder --config.corpus.path=FOLDER]
 
 With a corpus, all of it is what is held out, whatever the model was trained on;
-`--config.n_tokens` says how much of it is read. The rows are printed as a table and kept in RUN/evaluations, one file for each
-way of evaluating; what the model answered, item by item, in RUN/answers, and
-is not asked again. A run of the quickstart takes 10 s, most of it compilation
-that another like it is spared.
+`--config.n_tokens` says how much of it is read. The rows are printed as a table
+and kept in RUN/evaluations, one file for each way of evaluating; what the model
+answered, item by item, in RUN/answers, and is not asked again. A run of the
+quickstart takes 10 s, most of it compilation that another like it is spared.
 """
 
 import pathlib

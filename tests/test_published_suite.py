@@ -20,6 +20,7 @@ import small_corpus
 import variants
 
 from configs import published as suites
+from research import sharding
 from research.config import BadInput
 from research.data import pipeline
 from research.data.tokenizers import BPE
@@ -40,6 +41,7 @@ from research.study import (
 )
 from research.study import scores as study_scores
 from research.study.evaluation import Evaluation, Measured
+from research.study.executors import Pool
 from research.study.plan import Size, StudyConfig, Suite, cells
 from research.study.published import Published
 
@@ -268,6 +270,18 @@ def test_what_is_missing_or_too_large_is_skipped_with_a_line(theirs, tmp_path):
   assert 'GiB of memory, and 0.5 GiB are there' in states['large', 1000].reason
   assert len(set(table['run'])) == 1
   assert '2 too large' in listing.plan(study)
+
+
+def test_processes_share_the_memory(theirs, monkeypatch):
+  study = suite(*theirs)
+  config = next(design(*theirs).cells()).config
+  assert isinstance(config, Published)
+  needed = published.memory(config, study.evaluation)
+  monkeypatch.setattr(sharding, 'host_memory', lambda: 2 * needed - 1)
+  assert published.held(config) >= needed > published.held(config, 2)
+  two = dataclasses.replace(study, executor=Pool(processes=2))
+  assert '0 too large' in listing.plan(study)
+  assert '4 too large' in listing.plan(two)
 
 
 @pytest.fixture

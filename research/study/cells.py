@@ -118,10 +118,12 @@ class Work(NamedTuple):
   Attributes:
     workdir: The study's folder.
     evaluation: How the trained model is evaluated.
+    at_once: How many cells share the machine's memory.
   """
 
   workdir: store.Path
   evaluation: Evaluation
+  at_once: int = 1
 
   def __call__(self, cell: Cell, report: Callable[[float], None]) -> None:
     run = cell.folder(self.workdir)
@@ -142,7 +144,9 @@ class Work(NamedTuple):
   ) -> Measured:
     data = cell.config.data
     if isinstance(cell.config, Published):
-      model, data, facts = published.read(cell.config, run, self.evaluation)
+      model, data, facts = published.read(
+        cell.config, run, self.evaluation, self.at_once
+      )
       kept = store.refused(run)
       if kept and kept[0]['weights_hash'] == facts['weights_hash']:
         return Measured(kept, [])  # It may have been another that was amiss.

@@ -73,7 +73,7 @@ def _suite(study: StudyConfig) -> str:
     if not isinstance(cell.config, Published):
       continue
     needed = published.memory(cell.config, study.evaluation)
-    there = published.held(cell.config)
+    there = published.held(cell.config, study.executor.at_once)
     fits = needed <= there
     skipped += not fits
     rows.append(

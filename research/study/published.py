@@ -102,21 +102,27 @@ def memory(cfg: Published, how: Evaluation) -> int:
   return 4 * model.n_params + besides + _PROGRAMS
 
 
-def held(cfg: Published) -> int:
-  """Bytes it may take: as stated, or of the accelerator, or of the machine."""
+def held(cfg: Published, at_once: int = 1) -> int:
+  """Bytes one may take of `at_once` that are read at the same time.
+
+  As stated, or its share of the accelerator's or of the machine's memory.
+  """
   if cfg.memory is not None:
     return round(cfg.memory * GIB)
-  return sharding.memory()
+  there = sharding.memory() if at_once == 1 else sharding.host_memory()
+  return there // at_once
 
 
-def read(cfg: Published, run: store.Path, how: Evaluation) -> Read:
+def read(
+  cfg: Published, run: store.Path, how: Evaluation, at_once: int = 1
+) -> Read:
   """The model, read from its source; what tells it from others stays in `run`.
 
   Raises:
     Skipped: It does not fit, or is neither here nor to be had.
     BadInput: It is damaged, not the model it should be, or has no tokenizer.
   """
-  needed, there = memory(cfg, how), held(cfg)
+  needed, there = memory(cfg, how), held(cfg, at_once)
   if needed > there:
     raise Skipped(
       f'needs {needed / GIB:.3g} GiB of memory, and {there / GIB:.3g} GiB are'

@@ -79,7 +79,7 @@ def run(
     if not _done(cell, workdir):
       check_cell(cell, study.evaluation)
   claim(study, workdir)
-  work = Work(workdir, study.evaluation)
+  work = Work(workdir, study.evaluation, study.executor.at_once)
   held = {cell.name for cell in waiting(study)}
   early = {cell.name for cell in planned} - held
   try:
