@@ -1,6 +1,7 @@
 """Generation equals choosing a token, reading everything anew, and so on."""
 
 import functools
+import json
 
 import by_hand
 import jax
@@ -15,6 +16,7 @@ from research.inference import frame as frames
 from research.inference import stopping
 from research.inference.generate import Generation, generate
 from research.inference.text import Text, shown
+from research.interop import exporting, imported, source
 from research.models.config import Learned
 from research.study import loaded
 
@@ -153,6 +155,30 @@ def test_transformers_writes_the_same_under_a_repetition_penalty(
     )
     skipped = len(found.frame.start) or read.shape[1]
     assert text.tokens.tolist() == said[skipped:]
+
+
+def test_any_of_several_ends_is_one(tmp_path):
+  found = loaded.load(small_imports.write('llama', tmp_path))
+  prompt = found.tokenizer.encode('the whale')
+  how = Generation(max_tokens=12, temperature=0.0)
+
+  def write(found):
+    names = {'frame': found.frame, 'tokenizer': found.tokenizer}
+    return generate(found.model, [prompt], how, **names)[0][0]
+
+  free = write(found)
+  ends = {'eos_token_id': [2, int(free.tokens[3])]}
+  path = tmp_path / 'theirs' / 'generation_config.json'
+  path.write_text(json.dumps(ends))
+  imported.write(tmp_path / 'more', source.read(str(tmp_path / 'theirs')), '')
+  again = loaded.load(tmp_path / 'more')
+  assert again.frame.ends == tuple(ends['eos_token_id'])
+  cut = write(again)
+  first = free.tokens.tolist().index(ends['eos_token_id'][1])
+  assert cut.finish == 'end' and len(cut.tokens) <= first + 1 < 12
+  exporting.write(tmp_path / 'out', again.model, again.tokenizer)
+  out = tmp_path / 'out' / 'generation_config.json'
+  assert json.loads(out.read_text()) == ends
 
 
 def ended(text: Text, stops, start=0) -> tuple[list[int], bytes]:

@@ -14,12 +14,14 @@ class Own:
     mask: Stands for a token to be guessed; None: there is none.
     first_sentinel: The first sentinel; the others count down from it (T5).
     eos: Ends a text; None: bos does, as it begins the next.
+    other_eos: End one, too.
   """
 
   bos: int
   mask: int | None = None
   first_sentinel: int | None = None
   eos: int | None = None
+  other_eos: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -35,6 +35,7 @@ class TokenizerFile:
     mask: Its mask, beside `bos`.
     sentinel: Its first sentinel, beside `bos`; the others count down (T5).
     eos: Its token that ends a text, beside `bos`, where bos does not.
+    other_eos: Further tokens that end one, such as those that end a turn.
   """
 
   trained: ClassVar[bool] = False
@@ -44,10 +45,11 @@ class TokenizerFile:
   mask: str | None = None
   sentinel: str | None = None
   eos: str | None = None
+  other_eos: tuple[str, ...] = ()
 
   def __post_init__(self):
-    for name in ('mask', 'sentinel', 'eos'):
-      if self.bos is None and getattr(self, name) is not None:
+    for name in ('mask', 'sentinel', 'eos', 'other_eos'):
+      if self.bos is None and getattr(self, name):
         raise BadInput(
           f'tokenizer.{name}={getattr(self, name)!r}: name bos, too'
         )
@@ -69,6 +71,7 @@ class TokenizerFile:
     """
     names = 'bos', 'mask', 'sentinel', 'eos'
     named = {name: getattr(self, name) for name in names}
+    named |= {f'other_eos.{i}': one for i, one in enumerate(self.other_eos)}
     try:
       tokenizer = read(model, self.n_sentinels, own=named)
     except BadInput:
@@ -202,4 +205,5 @@ def _own(
     mask=ids['mask'],
     first_sentinel=ids['sentinel'],
     eos=ids['eos'],
+    other_eos=tuple(i for name, i in ids.items() if 'other_eos' in name),
   )

@@ -120,12 +120,13 @@ def published(architecture: str, tokenizer: Tokenizer) -> Frame:
   bare = loaded.encode('a', add_special_tokens=False).ids
   whole = loaded.encode('a').ids
   at = next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)
-  eos = specials.bos if specials.own.eos is None else specials.own.eos
+  own = specials.own
+  ends = (specials.bos if own.eos is None else own.eos, *own.other_eos)
   return Frame(
     specials.n_text,
     before=tuple(whole[:at]),
     after=tuple(whole[at + len(bare) :]),
     start=(specials.bos,) if architecture == 'encoder_decoder' else (),
-    ends=(eos,) if architecture != 'encoder' else (),
-    mask=specials.own.mask,
+    ends=ends if architecture != 'encoder' else (),
+    mask=own.mask,
   )

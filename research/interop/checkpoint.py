@@ -39,7 +39,12 @@ FAMILIES = (
   bert.DISTILBERT,
 )
 CONFIG = 'config.json'
+GENERATION = 'generation_config.json'
 TEMPLATE = 'chat_template.jinja'
+ENDS = 'generation_config.eos_token_id'
+"""The setting that has what a model's own way of generating ends at."""
+BESIDE = 'tokenizer.json', 'tokenizer_config.json', GENERATION, TEMPLATE
+"""Files that a checkpoint may have beside its config and its weights."""
 
 
 class Checkpoint(NamedTuple):
@@ -128,6 +133,9 @@ def read(folder: pathlib.Path) -> Checkpoint:
   if not path.is_file():
     raise BadInput(f'source={folder} has no {CONFIG}: name a checkpoint folder')
   data = json_object(path)
+  generation = folder / GENERATION
+  if generation.is_file():
+    data[ENDS] = json_object(generation).get('eos_token_id')
   found = checked(folder, data, family(data), tensors.find(folder))
   tokenizer = folder / 'tokenizer.json'
   return found._replace(

@@ -70,6 +70,10 @@ def write(
       write_whole(made / 'tokenizer_config.json', beside + '\n')
     if template is not None:
       write_whole(made / checkpoint.TEMPLATE, template)
+    own = None if tokenizer is None else tokenizer.specials.own
+    if own is not None and own.other_eos:
+      ends = {'eos_token_id': [settings['eos_token_id'], *own.other_eos]}
+      write_whole(made / checkpoint.GENERATION, json.dumps(ends) + '\n')
     text = json.dumps(settings | {'dtype': 'float32'}, indent=1)
     write_whole(made / checkpoint.CONFIG, text + '\n')
   return kind

@@ -181,13 +181,13 @@ def named(found: Checkpoint, path: pathlib.Path) -> TokenizerFile:
   def first(*names: str) -> str | None:
     return next((name for name in names if name in vocabulary), None)
 
+  def all_told(*fields: str) -> list[str]:
+    ids = [found.settings.get(field) for field in fields]
+    lists = (i if isinstance(i, list) else [i] for i in ids)
+    return [pieces[i] for some in lists for i in some if i in pieces]
+
   def told(*fields: str) -> str | None:
-    for field in fields:
-      ids = found.settings.get(field)
-      for i in ids if isinstance(ids, list) else [ids]:
-        if i in pieces:
-          return pieces[i]
-    return None
+    return next(iter(all_told(*fields)), None)
 
   bos = {
     'encoder': first('[CLS]', '<s>'),
@@ -199,6 +199,7 @@ def named(found: Checkpoint, path: pathlib.Path) -> TokenizerFile:
       f'{checkpoint.CONFIG}: bos_token_id is not in {TOKENIZER}: name the token'
       ' that begins a text'
     )
+  ends = list(dict.fromkeys(all_told('eos_token_id', checkpoint.ENDS)))
   sentinels = (f'<extra_id_{i}>' for i in itertools.count())
   n_sentinels = sum(1 for _ in itertools.takewhile(vocabulary.get, sentinels))
   return TokenizerFile(
@@ -207,7 +208,8 @@ def named(found: Checkpoint, path: pathlib.Path) -> TokenizerFile:
     bos=bos,
     mask=first('[MASK]', '<mask>'),
     sentinel=first('<extra_id_0>'),
-    eos=told('eos_token_id'),
+    eos=next(iter(ends), None),
+    other_eos=tuple(ends[1:]),
   )
 
 

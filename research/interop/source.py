@@ -85,7 +85,7 @@ def fetch(name: str) -> pathlib.Path:
 
   try:
     get(checkpoint.CONFIG)
-    for file in 'tokenizer.json', 'tokenizer_config.json', checkpoint.TEMPLATE:
+    for file in checkpoint.BESIDE:
       either(file, None)
     held = either(tensors.SINGLE, tensors.INDEX)
     for shard in tensors.shards(folder) if held else ():
