@@ -4,10 +4,13 @@ python -m experiments.study --config=configs.published:pythia --workdir=… \
   [--config.designs.0.source='/data/pythia-{size}/step{step}'] \
   [--config.designs.0.steps=1000,143000] [--mode=plan]
 
-The plan says what memory each takes (12B: 51 GiB by estimate). Checkpoints are
-read from the disk or downloaded; what is not to be had or does not fit is
-skipped. Steps before the last are of a run whose learning rate had not fallen
-yet, so a law fitted to them is not one of finished models.
+Another suite is a `Suite` like this one; its sources may be what
+`experiments.import_weights` wrote, and the parts of one of these are
+`research.interop.imported.read(FOLDER).config`. The plan says what memory each
+takes (12B: 51 GiB by estimate). Checkpoints are read from the disk or
+downloaded; what is not to be had or does not fit is skipped. Steps before the
+last are of a run whose learning rate had not fallen yet, so a law fitted to
+them is not one of finished models.
 """
 
 from research.interop.families.gpt import GPT_NEOX

@@ -24,7 +24,7 @@ from research import sharding
 from research.config import BadInput
 from research.data import pipeline
 from research.data.tokenizers import BPE
-from research.interop import exporting
+from research.interop import exporting, imported, source
 from research.interop.families.gpt import GPT_NEOX
 from research.interop.family import Settings
 from research.scaling import fit, points
@@ -257,6 +257,33 @@ def test_a_suite_on_disk_becomes_rows_a_plan_and_a_report(theirs, tmp_path):
   assert 'GiB' in listing.plan(study)
 
 
+@pytest.fixture
+def calls(monkeypatch):
+  """What was evaluated: nothing is, and one row says so."""
+  found = []
+
+  def evaluate(model, *_):
+    found.append(model)
+    row = {'task': 'none', 'domain': 'all', 'metric': 'none', 'value': 0.0}
+    return Measured([row], [])
+
+  monkeypatch.setattr(cell_runs, 'evaluate', evaluate)
+  return found
+
+
+def test_what_was_imported_is_a_source_of_a_suite(theirs, tmp_path, calls):
+  folder, data = theirs
+  where = folder / 'small' / 'step1000'
+  out = tmp_path / 'small'
+  ours, _ = imported.write(out, source.read(str(where)), str(where))
+  study = suite(tmp_path, data, sizes=(SMALL,), steps=(1000,))
+  one = dataclasses.replace(study.designs[0], source=f'{tmp_path}/{{size}}')
+  study = dataclasses.replace(study, designs=(one,))
+  states, table = run(study, tmp_path / 'study')
+  assert states['small', 1000].state == 'done' and len(calls) == 1
+  assert set(table['weights_hash']) == {ours.hash}
+
+
 def test_what_is_missing_or_too_large_is_skipped_with_a_line(theirs, tmp_path):
   folder, data = theirs
   huge = dataclasses.replace(LARGE.model, vocab_size=10**8)
@@ -282,20 +309,6 @@ def test_processes_share_the_memory(theirs, monkeypatch):
   two = dataclasses.replace(study, executor=Pool(processes=2))
   assert '0 too large' in listing.plan(study)
   assert '4 too large' in listing.plan(two)
-
-
-@pytest.fixture
-def calls(monkeypatch):
-  """What was evaluated: nothing is, and one row says so."""
-  found = []
-
-  def evaluate(model, *_):
-    found.append(model)
-    row = {'task': 'none', 'domain': 'all', 'metric': 'none', 'value': 0.0}
-    return Measured([row], [])
-
-  monkeypatch.setattr(cell_runs, 'evaluate', evaluate)
-  return found
 
 
 def test_a_checkpoint_under_two_names_is_refused(theirs, tmp_path, calls):

@@ -51,8 +51,11 @@ class Imported(NamedTuple):
 
   def model(self) -> transformer.Model:
     """The model, its parameters in float32."""
-    held = tensors.find(self.folder)
-    return checkpoint.assemble(self.config, iter(held.items()))
+    return checkpoint.assemble(self.config, self.parameters())
+
+  def parameters(self) -> Iterator[tuple[str, np.ndarray]]:
+    """Its parameters by our names, one at a time."""
+    return iter(tensors.find(self.folder).items())
 
 
 def write(

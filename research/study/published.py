@@ -15,6 +15,8 @@ from research.data.pipeline import DataConfig
 from research.data.tokenizers import TokenizerFile
 from research.files import write_whole
 from research.interop import checkpoint, imported, source
+from research.interop.checkpoint import Checkpoint
+from research.interop.imported import Imported
 from research.models.config import ModelConfig
 from research.study import identity, store
 from research.study.evaluation import Evaluation
@@ -28,7 +30,8 @@ class Published:
   """A model that others trained, at one step: it is read, not trained.
 
   Attributes:
-    source: A folder, a GGUF file, or ORG/NAME@REVISION on the hub.
+    source: A folder, a GGUF file, ORG/NAME@REVISION on the hub, or what
+      `experiments.import_weights` wrote.
     model: What it has to be; a source that holds another model is refused.
     step: Training steps it has had.
     tokens_per_step: Tokens of a step.
@@ -132,7 +135,10 @@ def read(
     path = source.find(cfg.source)
   except BadInput as error:
     raise Skipped(str(error)) from None
-  found = source.read(str(path))
+  if (path / imported.MODEL).is_file():
+    found = imported.read(path)
+  else:
+    found = source.read(str(path))
   _same(cfg, found.config)
   tokenizer = _tokenizer(cfg, found, run)
   digest, seen = hashlib.blake2b(digest_size=8), identity.Sample()
@@ -173,14 +179,16 @@ def _same(cfg: Published, found: ModelConfig) -> None:
 
 
 def _tokenizer(
-  cfg: Published, found: checkpoint.Checkpoint, run: store.Path
+  cfg: Published, found: Checkpoint | Imported, run: store.Path
 ) -> TokenizerFile:
-  """Its tokenizer, copied into `run`."""
+  """Its tokenizer; copied into `run`, if the model was not imported."""
   if found.tokenizer is None:
     raise BadInput(
       f'source={cfg.source} has no {imported.TOKENIZER}: put one beside its'
       ' weights'
     )
+  if isinstance(found, Imported):
+    return found.tokenizer
   write_whole(run / imported.TOKENIZER, found.tokenizer)
   spec = imported.named(found, pathlib.Path(run / imported.TOKENIZER))
   imported.fits(spec, found)
