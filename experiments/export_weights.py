@@ -13,7 +13,7 @@ import pathlib
 
 from absl import flags
 
-from research import config
+from research import config, files
 from research.data import pipeline
 from research.interop import exporting
 from research.train import trained
@@ -26,9 +26,10 @@ _OUT = flags.DEFINE_string('out', None, 'Folder to write.', required=True)
 
 def main() -> None:
   """Exports the newest checkpoint of the run."""
+  out = pathlib.Path(_OUT.value)
+  files.check_empty(out)  # before a large model is read
   model, data, template = trained.without_text(_WORKDIR.value)
   tokenizer = None if data is None else pipeline.tokenizer(data)
-  out = pathlib.Path(_OUT.value)
   kind = exporting.write(out, model, tokenizer, template)
   print(
     f'{kind.model_types[0]}: {", ".join(sorted(p.name for p in out.iterdir()))}'

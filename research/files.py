@@ -53,16 +53,25 @@ def json_object(path: pathlib.Path) -> dict[str, Any]:
   return told
 
 
+def check_empty(folder: pathlib.Path) -> None:
+  """Refuses to write where something is.
+
+  Raises:
+    BadInput: `folder`, the flag `out`, holds something.
+  """
+  if folder.exists() and any(folder.iterdir()):
+    raise BadInput(f'out={folder} is not empty: name another folder')
+
+
 @contextlib.contextmanager
 def draft(folder: pathlib.Path) -> Iterator[pathlib.Path]:
   """A folder beside `folder` to fill, which takes its place when all is there.
 
   Raises:
-    BadInput: `folder`, the flag `out`, holds something.
+    BadInput: `folder` holds something.
     OSError: It cannot be written.
   """
-  if folder.exists() and any(folder.iterdir()):
-    raise BadInput(f'out={folder} is not empty: name another folder')
+  check_empty(folder)
   whole = folder.resolve()  # of a link, or of `.`
   part = whole.with_name(f'.{whole.name}.part')
   shutil.rmtree(part, ignore_errors=True)
