@@ -27,6 +27,7 @@ from research.data.tokenizers import BPE
 from research.interop import exporting, imported, source
 from research.interop.families.gpt import GPT_NEOX
 from research.interop.family import Settings
+from research.models.config import ModelConfig
 from research.scaling import fit, points
 from research.scaling.emergence import curves, scores, verdict
 from research.scaling.laws.chinchilla import Chinchilla
@@ -221,10 +222,51 @@ def run(study, workdir):
   return states, store.frame(workdir)
 
 
-@pytest.mark.parametrize('name', COUNTED)
-def test_pythia_has_the_parameters_that_its_authors_count(name):
-  model = suites.size(name)
-  assert (model.n_params, model.n_params_non_embedding) == COUNTED[name]
+def test_pythia_has_the_parameters_that_its_authors_count():
+  for cell in cells(suites.pythia()):
+    model = cell.config.model
+    assert isinstance(model, ModelConfig)
+    found = model.n_params, model.n_params_non_embedding
+    assert found == COUNTED[cell.labels['size']]
+
+
+def test_bert_and_t5_have_the_parameters_that_their_papers_tell():
+  for cell in cells(suites.bert()):
+    layers, d, _ = suites.BERTS[cell.labels['size']]
+    tables = (30_522 + 512 + 2) * d + 2 * d
+    layer = 4 * (d * d + d) + 8 * d * d + 5 * d + 4 * d
+    head = d * d + 3 * d + 30_522
+    assert cell.params == tables + layers * layer + head
+    told = {'base': 110e6, 'large': 340e6}[cell.labels['size']]
+    assert cell.params == pytest.approx(told, rel=0.02)
+  told = {
+    'small': 60e6,
+    'base': 220e6,
+    'large': 770e6,
+    '3b': 2.8e9,
+    '11b': 11e9,
+  }
+  for cell in cells(suites.t5()):
+    layers, d, ff, h, k = suites.T5S[cell.labels['size']]
+    one = 4 * d * h * k + 2 * d * ff
+    decoder = one + 4 * d * h * k + 3 * d
+    stacks = layers * (one + 2 * d + decoder) + 2 * d + 2 * 32 * h
+    assert cell.params == 32_128 * d + stacks
+    assert cell.params == pytest.approx(told[cell.labels['size']], rel=0.05)
+    # Products of a row: 512 tokens read, of which the decoder's layers, too,
+    # make keys and values, and 114 written. Attention comes on top.
+    read = 512 * layers * (one + 2 * d * h * k)
+    written = 114 * (layers * (one + 2 * d * h * k) + 32_128 * d)
+    assert cell.tokens is not None and isinstance(cell.config, Published)
+    rows = cell.tokens / 512
+    assert 1 < cell.config.flops / (6 * (read + written) * rows) < 1.15
+
+
+def test_a_suite_without_steps_in_its_names_has_a_plan():
+  said = listing.plan(suites.bert())
+  assert (
+    '2 published checkpoints' in said and 'encoder-large-step1000000' in said
+  )
 
 
 def test_pythias_last_step_has_read_what_its_authors_say():

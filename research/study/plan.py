@@ -156,6 +156,8 @@ class Suite:
     sizes: Their names and parts.
     steps: Training steps.
     tokens_per_step: Tokens of a step.
+    target_len: Of an encoder-decoder's rows in training, which FLOPs count;
+      None: as long as the model's.
     data: What all are evaluated on, each by its own tokenizer.
     memory: Most GiB one may take, or it is skipped; None: all there are.
   """
@@ -165,6 +167,7 @@ class Suite:
   sizes: tuple[Size, ...]
   steps: tuple[int, ...]
   tokens_per_step: int
+  target_len: int | None = None
   data: DataConfig = DataConfig()
   memory: float | None = dataclasses.field(
     default=None, metadata={'fingerprint': False}
@@ -191,6 +194,7 @@ class Suite:
           model=size.model,
           step=step,
           tokens_per_step=self.tokens_per_step,
+          target_len=self.target_len,
           data=self.data,
           memory=self.memory,
         )

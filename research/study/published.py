@@ -35,6 +35,8 @@ class Published:
     model: What it has to be; a source that holds another model is refused.
     step: Training steps it has had.
     tokens_per_step: Tokens of a step.
+    target_len: Tokens of a target in training, for an encoder-decoder; None: as
+      many as the model has places.
     data: What it is evaluated on; the tokenizer is its own.
     memory: Most GiB that it may take; None: all that there is.
   """
@@ -43,6 +45,7 @@ class Published:
   model: ModelConfig
   step: int
   tokens_per_step: int
+  target_len: int | None = None
   data: DataConfig = DataConfig()
   memory: float | None = dataclasses.field(
     default=None, metadata={'fingerprint': False}
@@ -67,7 +70,8 @@ class Published:
   def flops(self) -> int:
     """Model FLOPs that its training has spent, in rows as long as it reads."""
     length = self.model.seq_len
-    return self.model.train_flops(length) * self.tokens // length
+    flops = self.model.train_flops(length, self.target_len)
+    return flops * self.tokens // length
 
 
 class Skipped(Exception):
@@ -152,6 +156,7 @@ def read(
 
 def facts(cfg: Published, weights_hash: str) -> dict[str, Any]:
   """Columns of its rows: what it is, and what it has cost its makers."""
+  rows, left = divmod(cfg.tokens_per_step, cfg.model.seq_len)
   return {
     'params': cfg.model.n_params,
     'params_non_embedding': cfg.model.n_params_non_embedding,
@@ -162,7 +167,7 @@ def facts(cfg: Published, weights_hash: str) -> dict[str, Any]:
     'epochs': 1.0,
     'step': cfg.step,
     'learning_rate': None,
-    'batch_size': cfg.tokens_per_step // cfg.model.seq_len,
+    'batch_size': None if left else rows,
     'source': cfg.source,
     'weights_hash': weights_hash,
   }
