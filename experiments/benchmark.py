@@ -18,7 +18,7 @@ import pathlib
 from absl import flags
 from tqdm import tqdm
 
-from research import config
+from research import command
 from research.benchmark import race, shapes, table
 from research.config import BadInput
 from research.files import write_whole
@@ -98,4 +98,4 @@ def _cores() -> tuple[int, ...]:
 
 
 if __name__ == '__main__':
-  config.command(main)
+  command.without_config(main)

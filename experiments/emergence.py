@@ -21,7 +21,7 @@ from absl import flags
 import pandas as pd
 from tqdm import tqdm
 
-from research import config, files
+from research import command, files
 from research.config import BadInput
 from research.plots import emergence as plots
 from research.plots import style
@@ -93,4 +93,4 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 if __name__ == '__main__':
-  config.command(main)
+  command.without_config(main)

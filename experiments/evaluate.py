@@ -13,12 +13,10 @@ answered, item by item, in RUN/answers, and is not asked again. A run of the
 quickstart takes 10 s, most of it compilation that another like it is spared.
 """
 
-import pathlib
-
 from absl import flags
 from etils import epath
 
-from research import config, provenance
+from research import command, config, provenance
 from research.study import listing, store
 from research.study.evaluation import Evaluation, check, evaluate, text
 from research.train import process, trained
@@ -39,13 +37,7 @@ def main(how: Evaluation) -> None:
   measured = evaluate(found.model, dataset, how, kept)
   rows = [
     {
-      'run': pathlib.Path(_WORKDIR.value).resolve().name,
-      'config': found.fingerprint,
-      'step': found.step,
-      'architecture': cfg.architecture,
-      'params': cfg.n_params,
-      'params_non_embedding': cfg.n_params_non_embedding,
-      'seed': found.seed,
+      **found.about,
       'skill_share': found.data.skill_share,
       'tokenizer_hash': dataset.tokenizer.hash,
       'data_hash': dataset.hash,
@@ -61,4 +53,4 @@ def main(how: Evaluation) -> None:
 
 
 if __name__ == '__main__':
-  config.run(main, default='configs.evaluation:default')
+  command.run(main, default='configs.evaluation:default')

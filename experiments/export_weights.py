@@ -13,7 +13,7 @@ import pathlib
 
 from absl import flags
 
-from research import config, files
+from research import command, files
 from research.data import pipeline
 from research.interop import exporting
 from research.train import trained
@@ -37,4 +37,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-  config.command(main)
+  command.without_config(main)

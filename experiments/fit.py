@@ -24,7 +24,7 @@ from absl import flags
 import numpy as np
 import scipy
 
-from research import config, files, provenance
+from research import command, config, files, provenance
 from research.config import BadInput
 from research.scaling import (
   asked,
@@ -130,4 +130,4 @@ def _points(law: Law) -> tuple[dict[str, tuple[Law, Points]], dict[str, Any]]:
 
 
 if __name__ == '__main__':
-  config.command(main)
+  command.without_config(main)

@@ -25,7 +25,7 @@ from typing import Any
 
 from absl import flags
 
-from research import config, fields
+from research import command, config, fields
 from research.config import BadInput
 from research.data.tokenizer_file import library
 from research.inference import beams, chat
@@ -238,4 +238,4 @@ def masked(prompt: str, loaded: Loaded) -> list[int]:
 
 
 if __name__ == '__main__':
-  config.command(main)
+  command.without_config(main)

@@ -20,7 +20,7 @@ import pathlib
 from absl import flags
 from etils import epath
 
-from research import config, provenance
+from research import command, provenance
 from research.config import BadInput
 from research.study import listing, store
 from research.study.loaded import load
@@ -94,4 +94,4 @@ def _template(own: str | None) -> str | None:
 
 
 if __name__ == '__main__':
-  config.command(main)
+  command.without_config(main)

@@ -13,7 +13,7 @@ import pathlib
 
 from absl import flags
 
-from research import config
+from research import command
 from research.interop import imported, source
 
 _SOURCE = flags.DEFINE_string(
@@ -35,4 +35,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-  config.command(main)
+  command.without_config(main)

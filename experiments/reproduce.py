@@ -16,7 +16,7 @@ import sys
 
 from absl import flags
 
-from research import config, files
+from research import command, files
 from research.data import published
 from research.plots import papers
 from research.scaling.papers import (
@@ -76,4 +76,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-  config.command(main)
+  command.without_config(main)

@@ -16,7 +16,7 @@ from absl import flags
 from etils import epath
 from tqdm import tqdm
 
-from research import config
+from research import command
 from research.config import BadInput
 from research.study import calibration, listing, report, runner, store
 from research.study.plan import StudyConfig, cells
@@ -128,4 +128,4 @@ def train(study: StudyConfig, workdir: store.Path) -> None:
 
 
 if __name__ == '__main__':
-  config.run(main)
+  command.run(main)

@@ -15,7 +15,7 @@ from absl import flags
 import jax
 from tqdm import tqdm
 
-from research import config, sharding
+from research import command, sharding
 from research.train import loop, process
 
 _WORKDIR = flags.DEFINE_string(
@@ -47,4 +47,4 @@ def main(cfg: loop.TrainConfig) -> None:
 
 
 if __name__ == '__main__':
-  config.run(main)
+  command.run(main)

@@ -394,7 +394,7 @@ CONFIGS = """
 PROGRAM = """
   import errno, time
   from absl import flags
-  from research import config
+  from research import command, config
 
   MODE = flags.DEFINE_enum('mode', 'run', ['plan', 'run'], 'What to do.')
   WORKDIR = flags.DEFINE_string('workdir', None, 'Where.')
@@ -409,7 +409,7 @@ PROGRAM = """
     print(cfg, MODE.value, WORKDIR.value)
 
   if __name__ == '__main__':
-    config.run(main, default='values:small')
+    command.run(main, default='values:small')
 """
 
 
@@ -534,8 +534,8 @@ def test_an_interrupt_ends_with_one_line(folder):
 @pytest.mark.parametrize('n', [1, 10**6])  # Kept back, or written by print.
 def test_it_ends_quietly_when_nobody_reads_on(folder, n):
   (folder / 'speaker.py').write_text(
-    'from research import config\n'
-    f"config.command(lambda: (input(), print('long' * {n})))\n"
+    'from research import command\n'
+    f"command.without_config(lambda: (input(), print('long' * {n})))\n"
   )
   process = start(folder, program='speaker', stdin=subprocess.PIPE)
   process.stdout.close()
@@ -545,8 +545,8 @@ def test_it_ends_quietly_when_nobody_reads_on(folder, n):
 
 def test_a_command_without_a_config_ends_as_one_with_does(folder):
   bare = textwrap.dedent(PROGRAM).replace(
-    "config.run(main, default='values:small')",
-    "config.command(lambda: main(config.load('values:' + MODE.value)))",
+    "command.run(main, default='values:small')",
+    "command.without_config(lambda: main(config.load('values:' + MODE.value)))",
   )
   (folder / 'bare.py').write_text(bare)
   message = "error: --config=values:plan: no function 'plan'; "

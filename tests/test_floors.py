@@ -10,6 +10,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 
 FLOORS = {
+  'research.command': 0,
   'research.config': 0,
   'research.fields': 0,
   'research.files': 0,

@@ -1,7 +1,6 @@
 """A trained model with what it needs to read and write text."""
 
 import os
-import pathlib
 from typing import Any, NamedTuple
 
 from research.config import BadInput
@@ -44,15 +43,6 @@ def load(workdir: str | os.PathLike[str], step: int | None = None) -> Loaded:
       ' transformer'
     )
   tokenizer = pipeline.tokenizer(found.data)
-  about = {
-    'run': pathlib.Path(workdir).resolve().name,
-    'config': found.fingerprint,
-    'step': found.step,
-    'seed': found.seed,
-    'architecture': cfg.architecture,
-    'params': cfg.n_params,
-    'params_non_embedding': cfg.n_params_non_embedding,
-    'tokenizer_hash': tokenizer.hash,
-  }
+  about = {**found.about, 'tokenizer_hash': tokenizer.hash}
   frame = frames.of(cfg.architecture, tokenizer)
   return Loaded(found.model, tokenizer, frame, about, found.template)

@@ -16,6 +16,7 @@ class Trained(NamedTuple):
   """A model to evaluate, or to write with.
 
   Attributes:
+    run: The name of its folder.
     model: The network.
     data: What it is evaluated on, by its own tokenizer; an imported model
       reads the embedded corpus.
@@ -25,12 +26,27 @@ class Trained(NamedTuple):
     template: Of conversations, if an imported model has one.
   """
 
+  run: str
   model: Any
   data: DataConfig
   fingerprint: str
   step: int | None
   seed: int | None
   template: str | None = None
+
+  @property
+  def about(self) -> dict[str, Any]:
+    """Columns of its rows: where it comes from, and how large it is."""
+    cfg = self.model.cfg
+    return {
+      'run': self.run,
+      'config': self.fingerprint,
+      'step': self.step,
+      'seed': self.seed,
+      'architecture': cfg.architecture,
+      'params': cfg.n_params,
+      'params_non_embedding': cfg.n_params_non_embedding,
+    }
 
 
 def load(
@@ -50,10 +66,11 @@ def load(
       imported model has no tokenizer.
   """
   folder = pathlib.Path(workdir)
+  name = folder.resolve().name
   if not (folder / imported.MODEL).is_file():
     cfg, state = loop.restore(workdir, step, parallelism)
     made = config.fingerprint(cfg), int(state.step), cfg.seed
-    return Trained(state.model, cfg.data, *made)
+    return Trained(name, state.model, cfg.data, *made)
   found = imported.read(folder)
   if step not in (None, found.step):
     raise BadInput(f'step={step}: {workdir} is of step {found.step}')
@@ -63,9 +80,8 @@ def load(
       ' tokenizer.json beside its weights and import it again'
     )
   data = DataConfig(tokenizer=found.tokenizer)
-  return Trained(
-    found.model(), data, found.hash[:12], found.step, None, found.template
-  )
+  made = found.hash[:12], found.step, None, found.template
+  return Trained(name, found.model(), data, *made)
 
 
 def without_text(
