@@ -1,6 +1,7 @@
 """Rows are written whole, and a folder tells the state of its cell."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -50,3 +51,21 @@ def test_rows_come_back_and_infinities_become_null(tmp_path):
 def test_a_folder_without_results_is_named(tmp_path):
   with pytest.raises(BadInput, match='holds no results.jsonl'):
     store.frame(tmp_path)
+
+
+def test_of_what_a_run_was_asked_twice_the_last_stands(tmp_path):
+  run = tmp_path / 'runs' / 'a'
+  told = {'run': 'a', 'step': 5, 'flops': 7, 'domain': 'all', 'metric': 'acc'}
+  own = [told | {'task': 'yardstick', 'value': 1.0}]
+  store.write_rows(run / store.RESULTS, own)
+  store.write_rows(tmp_path / store.RESULTS, own)
+  asked = {'step': 5, 'task': 'more', 'domain': 'all', 'metric': 'acc'}
+  for age, (name, value) in enumerate((('z', 0.1), ('b', 0.2))):
+    path = run / 'evaluations' / f'{name}.jsonl'
+    other = {'task': 'yardstick'}, {'step': 4}  # the study's own, another step
+    rows = [asked | change | {'value': value} for change in ({}, *other)]
+    store.write_rows(path, rows)
+    os.utime(path, (100 + age, 100 + age))
+  table = store.frame(tmp_path)
+  assert list(table.value) == [1.0, 0.2]
+  assert list(table.run) == ['a', 'a'] and list(table.flops) == [7, 7]

@@ -32,6 +32,8 @@ REFUSED = 'refused.jsonl'
 RUNNING = 'running.json'
 MEASURE = 'task', 'domain', 'metric', 'value', 'stderr', 'n', 'rule'
 """Columns of a row that are not of its run."""
+ASKED = 'task', 'domain', 'metric', 'prompting', 'shots'
+"""Columns that tell measures of a run apart."""
 
 
 class Status(NamedTuple):
@@ -63,7 +65,7 @@ def frame(workdir: str | os.PathLike[str]) -> pd.DataFrame:
 
   In a study's are the tasks, too, that its runs were asked afterwards
   (`experiments.evaluate`, `experiments.harness`), if at the step that the study
-  measured; with the columns of their run.
+  measured; with the columns of their run. Of what was asked twice the last.
 
   Raises:
     BadInput: The folder holds no results.
@@ -78,7 +80,7 @@ def frame(workdir: str | os.PathLike[str]) -> pd.DataFrame:
   return pd.DataFrame(rows + further)
 
 
-def _further(run: Path) -> Iterator[dict[str, Any]]:
+def _further(run: epath.Path) -> Iterator[dict[str, Any]]:
   """Rows of what a run was asked beside its own tasks, as rows of the study."""
   if not (run / RESULTS).exists():
     return
@@ -86,10 +88,14 @@ def _further(run: Path) -> Iterator[dict[str, Any]]:
   first, tasks = rows[0], {row['task'] for row in rows}
   shared = first.keys() - {*MEASURE}
   about = {k: first[k] for k in shared if all(r[k] == first[k] for r in rows)}
-  for path in sorted((run / 'evaluations').glob('*.jsonl')):
+  found = {}
+  files = (run / 'evaluations').glob('*.jsonl')
+  for path in sorted(files, key=lambda path: path.stat().mtime):
     for row in read_rows(path):
       if row['task'] not in tasks and row['step'] == first['step']:
-        yield {**about, **row, 'run': first['run']}
+        asked = tuple(map(row.get, ASKED))
+        found[asked] = {**about, **row, 'run': first['run']}
+  yield from found.values()
 
 
 def spans(workdir: str | os.PathLike[str]) -> pd.DataFrame:
