@@ -55,15 +55,8 @@ T5S = {
 def pythia() -> StudyConfig:
   """The suite on the Pile (not deduplicated), which it reads once."""
   said = {
-    name: {
-      'num_hidden_layers': layers,
-      'hidden_size': width,
-      'num_attention_heads': heads,
-      'intermediate_size': 4 * width,
-      'vocab_size': vocabulary,
-      'rotary_pct': 0.25,
-    }
-    for name, (layers, width, heads, vocabulary) in PYTHIA.items()
+    name: {**_shape(*shape), 'vocab_size': vocabulary, 'rotary_pct': 0.25}
+    for name, (*shape, vocabulary) in PYTHIA.items()
   }
   return _study(
     'How do bits per byte fall with size and training in Pythia?',
@@ -73,6 +66,7 @@ def pythia() -> StudyConfig:
       sizes=_sizes(GPT_NEOX, said),
       steps=(1000, 4000, 16_000, 64_000, 143_000),
       tokens_per_step=2_097_152,
+      once=True,
     ),
   )
 
@@ -83,15 +77,7 @@ def bert() -> StudyConfig:
   Nine tenths of the steps have rows of 128 tokens, the others of 512; FLOPs
   take all for rows of 512, which makes them 4 % more.
   """
-  said = {
-    name: {
-      'num_hidden_layers': layers,
-      'hidden_size': width,
-      'num_attention_heads': heads,
-      'intermediate_size': 4 * width,
-    }
-    for name, (layers, width, heads) in BERTS.items()
-  }
+  said = {name: _shape(*shape) for name, shape in BERTS.items()}
   head = 'cls.predictions.transform.dense.weight'
   return _study(
     'How do bits per byte fall with size in BERT?',
@@ -108,7 +94,8 @@ def bert() -> StudyConfig:
 def t5() -> StudyConfig:
   """T5 1.0: a million steps of 2,048 rows (Raffel et al. 2020, section 3.7).
 
-  A row is 512 tokens, counted as they are; a target is 114 (section 3.1.4).
+  A row is 512 tokens, counted as they are; a target is 114 (section 3.1.4). The
+  published ones were trained on tasks beside C4.
   """
   said = {
     name: {
@@ -131,6 +118,15 @@ def t5() -> StudyConfig:
       target_len=114,
     ),
   )
+
+
+def _shape(layers: int, width: int, heads: int) -> dict[str, int]:
+  return {
+    'num_hidden_layers': layers,
+    'hidden_size': width,
+    'num_attention_heads': heads,
+    'intermediate_size': 4 * width,
+  }
 
 
 def _sizes(

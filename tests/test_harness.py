@@ -168,16 +168,29 @@ def test_an_imported_model_is_the_same_model(pair, tmp_path):
     assert first == second
 
 
-@pytest.fixture(scope='module')
-def spaced(lm_eval, tmp_path_factory):
-  """The same of a LLaMA whose tokenizer puts a space in front of texts."""
+def adapted(folder, model, tokenizer):
+  """A model and its import, each in its adapter; the tokenizer lies there."""
   from lm_eval.models.huggingface import HFLM
-  import torch
-  import transformers
 
   from research.evals import harness
   from research.interop import imported, source
   from research.study.loaded import load
+
+  model.save_pretrained(folder / 'theirs')
+  theirs = HFLM(
+    pretrained=model, tokenizer=tokenizer, device='cpu', batch_size=4
+  )
+  found = source.read(str(folder / 'theirs'))
+  imported.write(folder / 'ours', found, 'a test')
+  read = load(folder / 'ours')
+  return theirs, harness.Model(read.model, read.tokenizer, read.frame)
+
+
+@pytest.fixture(scope='module')
+def spaced(lm_eval, tmp_path_factory):
+  """The same of a LLaMA whose tokenizer puts a space in front of texts."""
+  import torch
+  import transformers
 
   folder = tmp_path_factory.mktemp('llama')
   (folder / 'theirs').mkdir()
@@ -204,15 +217,7 @@ def spaced(lm_eval, tmp_path_factory):
   # Bytes and specials are never the likeliest: texts are to be whole.
   with torch.no_grad():
     model.lm_head.weight[:259] = 0
-  model.save_pretrained(folder / 'theirs')
-  theirs = HFLM(
-    pretrained=model, tokenizer=tokenizer, device='cpu', batch_size=4
-  )
-  found = source.read(str(folder / 'theirs'))
-  imported.write(folder / 'ours', found, 'a test')
-  read = load(folder / 'ours')
-  ours = harness.Model(read.model, read.tokenizer, read.frame)
-  return theirs, ours, folder
+  return adapted(folder, model, tokenizer)
 
 
 def test_a_tokenizer_that_changes_text_gives_the_harness_s_own(spaced):
@@ -243,13 +248,8 @@ def test_a_tokenizer_that_changes_text_gives_the_harness_s_own(spaced):
 @pytest.fixture(scope='module')
 def begun(lm_eval, tmp_path_factory):
   """A GPT-NeoX whose texts begin otherwise than they end, with spare rows."""
-  from lm_eval.models.huggingface import HFLM
   import torch
   import transformers
-
-  from research.evals import harness
-  from research.interop import imported, source
-  from research.study.loaded import load
 
   folder = tmp_path_factory.mktemp('neox')
   tokenizer = transformers.PreTrainedTokenizerFast(
@@ -272,15 +272,8 @@ def begun(lm_eval, tmp_path_factory):
       eos_token_id=2,
     )
   )
-  model.save_pretrained(folder / 'theirs')
   tokenizer.save_pretrained(folder / 'theirs')
-  theirs = HFLM(
-    pretrained=model, tokenizer=tokenizer, device='cpu', batch_size=4
-  )
-  found = source.read(str(folder / 'theirs'))
-  imported.write(folder / 'ours', found, 'a test')
-  read = load(folder / 'ours')
-  return theirs, harness.Model(read.model, read.tokenizer, read.frame)
+  return adapted(folder, model, tokenizer)
 
 
 def test_nothing_is_read_as_bos_and_every_row_of_the_table_counts(begun):

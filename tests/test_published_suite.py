@@ -239,6 +239,14 @@ def test_bert_and_t5_have_the_parameters_that_their_papers_tell():
     assert cell.params == tables + layers * layer + head
     told = {'base': 110e6, 'large': 340e6}[cell.labels['size']]
     assert cell.params == pytest.approx(told, rel=0.02)
+    assert isinstance(cell.config, Published)
+    rows = ((900_000 * 256, 128), (100_000 * 256, 512))
+    flops = sum(n * cell.config.model.train_flops(length) for n, length in rows)
+    assert cell.flops == 0 and cell.config.flops / flops == pytest.approx(
+      1.04, abs=0.005
+    )
+    # It read its text some forty times; how often exactly is not known here.
+    assert published.facts(cell.config, '')['unique_tokens'] is None
   told = {
     'small': 60e6,
     'base': 220e6,

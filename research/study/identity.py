@@ -7,7 +7,7 @@ before and the one after it than these are like each other; checkpoints of
 different runs are not correlated at all, since hidden units have no order.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 import itertools
 import json
 from typing import Any, NamedTuple
@@ -102,21 +102,38 @@ def _copies(chain: Mapping[int, Weights]) -> dict[int, str]:
   return found
 
 
-def _outliers(chain: Mapping[int, Weights]) -> dict[int, str]:
-  """Those less like both neighbours than these are like each other."""
-  found = {}
+class _Triple(NamedTuple):
+  """Three steps that follow each other, and how alike they are."""
+
+  a: int
+  b: int
+  c: int
+  before: float
+  after: float
+  across: float
+  noise: float
+
+
+def _triples(chain: Mapping[int, Weights]) -> Iterator[_Triple]:
   steps = list(chain)
   for a, b, c in zip(steps, steps[1:], steps[2:], strict=False):
     before, after, across = (
       _alike(chain[x], chain[y]) for x, y in ((a, b), (b, c), (a, c))
     )
-    if across > max(before, after) + _noise(chain[b]):
-      found[b] = (
-        f'step {b} is not between its neighbours: correlation {before:.2f} with'
-        f' step {a}, {after:.2f} with step {c}, which have {across:.2f};'
-        ' it is mislabelled: leave it out'
-      )
-  return found
+    yield _Triple(a, b, c, before, after, across, _noise(chain[b]))
+
+
+def _outliers(chain: Mapping[int, Weights]) -> dict[int, str]:
+  """Those less like both neighbours than these are like each other."""
+  return {
+    t.b: (
+      f'step {t.b} is not between its neighbours: correlation {t.before:.2f}'
+      f' with step {t.a}, {t.after:.2f} with step {t.c}, which have'
+      f' {t.across:.2f}; it is mislabelled: leave it out'
+    )
+    for t in _triples(chain)
+    if t.across > max(t.before, t.after) + t.noise
+  }
 
 
 def _either(a: int, b: int) -> str:
@@ -129,13 +146,9 @@ def _either(a: int, b: int) -> str:
 def _exchanged(chain: Mapping[int, Weights]) -> dict[int, str]:
   """Those that stand on the wrong side of a neighbour."""
   found = {}
-  steps = list(chain)
-  for a, b, c in zip(steps, steps[1:], steps[2:], strict=False):
-    before, after, across = (
-      _alike(chain[x], chain[y]) for x, y in ((a, b), (b, c), (a, c))
-    )
-    if across > min(before, after) + _noise(chain[b]):
-      pair = (b, c) if before < after else (a, b)
+  for t in _triples(chain):
+    if t.across > min(t.before, t.after) + t.noise:
+      pair = (t.b, t.c) if t.before < t.after else (t.a, t.b)
       found |= {step: _either(*pair) for step in pair}
   return found
 

@@ -158,6 +158,7 @@ class Suite:
     tokens_per_step: Tokens of a step.
     target_len: Of an encoder-decoder's rows in training, which FLOPs count;
       None: as long as the model's.
+    once: Whether training is known to have read no text twice.
     data: What all are evaluated on, each by its own tokenizer.
     memory: Most GiB one may take, or it is skipped; None: all there are.
   """
@@ -168,6 +169,7 @@ class Suite:
   steps: tuple[int, ...]
   tokens_per_step: int
   target_len: int | None = None
+  once: bool = False
   data: DataConfig = DataConfig()
   memory: float | None = dataclasses.field(
     default=None, metadata={'fingerprint': False}
@@ -195,6 +197,7 @@ class Suite:
           step=step,
           tokens_per_step=self.tokens_per_step,
           target_len=self.target_len,
+          once=self.once,
           data=self.data,
           memory=self.memory,
         )

@@ -37,6 +37,7 @@ class Published:
     tokens_per_step: Tokens of a step.
     target_len: Tokens of a target in training, for an encoder-decoder; None: as
       many as the model has places.
+    once: Whether its training is known to have read no text twice.
     data: What it is evaluated on; the tokenizer is its own.
     memory: Most GiB that it may take; None: all that there is.
   """
@@ -46,6 +47,7 @@ class Published:
   step: int
   tokens_per_step: int
   target_len: int | None = None
+  once: bool = False
   data: DataConfig = DataConfig()
   memory: float | None = dataclasses.field(
     default=None, metadata={'fingerprint': False}
@@ -162,9 +164,8 @@ def facts(cfg: Published, weights_hash: str) -> dict[str, Any]:
     'params_non_embedding': cfg.model.n_params_non_embedding,
     'flops': cfg.flops,
     'tokens': cfg.tokens,
-    # Pythia, for one, reads its text once.
-    'unique_tokens': cfg.tokens,
-    'epochs': 1.0,
+    'unique_tokens': cfg.tokens if cfg.once else None,
+    'epochs': 1.0 if cfg.once else None,
     'step': cfg.step,
     'learning_rate': None,
     'batch_size': None if left else rows,
