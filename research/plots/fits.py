@@ -39,7 +39,7 @@ def figure(fits: dict[str, Fit], compute: list[float]) -> Figure:
         _losses(row[0], fit, along)
       _left(row[1], fit)
       _optimum(row[2], fit, along)
-      label = f'{name}\n' if name else ''
+      label = f'{style.title(name)}\n' if name else ''
       text = textwrap.fill(fit.text, 60)
       row[0].set_title(f'{label}{text}', fontsize=7.5)
   return figure
