@@ -278,11 +278,12 @@ def test_what_does_not_fit_is_named_in_one_line(name, told, message, tmp_path):
       'neither text nor a list',
     ),
     ('tokenizer.json', '{"version": "1.0", "mod', 'tokenizer.json is damaged'),
+    ('chat_template.jinja', '\udcff', 'chat_template.jinja is not UTF-8'),
   ],
 )
 def test_a_damaged_file_is_named_in_one_line(file, text, message, tmp_path):
   folder = unpack('llama', tmp_path / 'a')
-  (folder / file).write_text(text)
+  (folder / file).write_bytes(text.encode('utf-8', 'surrogateescape'))
   with pytest.raises(BadInput, match=message) as caught:
     imported.write(tmp_path / 'b', checkpoint.read(folder), 'a')
   assert '\n' not in str(caught.value)

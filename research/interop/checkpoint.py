@@ -146,8 +146,12 @@ def read(folder: pathlib.Path) -> Checkpoint:
 
 def _template(folder: pathlib.Path) -> str | None:
   """The chat template: a file of its own, or as older checkpoints have it."""
-  if (folder / TEMPLATE).is_file():
-    return (folder / TEMPLATE).read_text(encoding='utf-8')
+  file = folder / TEMPLATE
+  if file.is_file():
+    try:
+      return file.read_text(encoding='utf-8')
+    except UnicodeDecodeError:
+      raise BadInput(f'{file} is not UTF-8: fetch it again') from None
   path = folder / 'tokenizer_config.json'
   told = json_object(path) if path.is_file() else {}
   template = told.get('chat_template')
